@@ -10,6 +10,7 @@ import json
 import sys
 import tempfile
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +21,7 @@ from tests.bench.board import measure_board
 from tests.bench.engines import LATENCY, RESTORE, THROUGHPUT
 from tests.bench.everything_new import measure_everything_new
 from tests.bench.files import measure_files
-from tests.bench.latency import measure_latency
+from tests.bench.latency import RATES, measure_latency
 from tests.bench.mapping import measure_mapping
 from tests.bench.page import measure_page
 from tests.bench.progress import EngineError
@@ -106,9 +107,10 @@ def _measure(
                 kafka, engines, kind, events=events, repeats=repeats, folder=folder, tell=tell, failures=failures
             )
     if "latency" in selected:
-        for engine in LATENCY:
+        for rate, engine in product(RATES, LATENCY):
             with _broker() as kafka, _failing(failures):
-                results.latency[engine.name] = measure_latency(kafka, engine, folder=folder, tell=tell)
+                measured = measure_latency(kafka, engine, rate, folder=folder, tell=tell)
+                results.latency[engine.name, rate] = measured
     if "restore" in selected:
         for engine in RESTORE:
             with _broker() as kafka, _failing(failures):

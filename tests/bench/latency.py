@@ -1,4 +1,4 @@
-"""Measures how long after an event its account's new score is in Kafka, at a steady 10,000 events a second.
+"""Measures how long after an event its account's new score is in Kafka, at steady 10,000 and 1,000 events a second.
 
 Owns the method. Both times are the broker's own: input and output topic stamp records as they append them, so no clock
 of a client and no reader is in the figure. Each hundredth event belongs to an account never seen before, so the first
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from tests.bench.loading import Rows
     from tests.broker.kafka_server import KafkaServer
 
-RATE = 10_000
+RATES = (10_000, 1_000)
+"""Events a second."""
 SECONDS = 20.0
 _SETTLE_S = 30.0
 _REACHED_SHARE = 0.95
@@ -61,7 +62,9 @@ class Latency:
     alerts: Percentiles | None
 
 
-def measure_latency(kafka: KafkaServer, engine: Engine, *, folder: Path, tell: Callable[[str], None]) -> Latency:
+def measure_latency(
+    kafka: KafkaServer, engine: Engine, rate: int, *, folder: Path, tell: Callable[[str], None]
+) -> Latency:
     """Start the engine on an empty broker, let it see every account once, then send at the rate for 30 + 20 s.
 
     Raises:
@@ -75,12 +78,12 @@ def measure_latency(kafka: KafkaServer, engine: Engine, *, folder: Path, tell: C
     kafka.create_topics({name: {"partitions": PARTITIONS, "config": _BY_THE_BROKER} for name in names})
     known = first_events(ACCOUNTS, until_ms=time.time_ns() // 1_000_000)
     asyncio.run(load(kafka, USAGE_TOPIC, known))
-    tell(f"{engine.label}: {RATE:,} events/s for {_SETTLE_S + SECONDS:.0f} s")
+    tell(f"{engine.label}: {rate:,} events/s for {_SETTLE_S + SECONDS:.0f} s")
     with kafka.admin() as admin:
         process = engine.start(run)
         try:
             wait_for(partial(engine.progress, admin, run), process, run.group, records=len(known))
-            reached = _pace(kafka)
+            reached = _pace(kafka, rate)
             wait_for(
                 partial(engine.progress, admin, run),
                 process,
@@ -102,15 +105,15 @@ def percentiles(waited: list[int]) -> Percentiles:
     return Percentiles(*np.percentile(waited, [50, 99, 99.9]).tolist())
 
 
-def _pace(kafka: KafkaServer) -> float:
-    command = [sys.executable, "-m", "tests.bench.pacer", kafka.bootstrap, USAGE_TOPIC, str(RATE)]
+def _pace(kafka: KafkaServer, rate: int) -> float:
+    command = [sys.executable, "-m", "tests.bench.pacer", kafka.bootstrap, USAGE_TOPIC, str(rate)]
     seconds = _SETTLE_S + SECONDS
     done = subprocess.run(
         [*command, str(seconds)], cwd=REPOSITORY, capture_output=True, text=True, timeout=seconds * 5, check=True
     )
     reached = float(done.stdout)
-    if reached < RATE * _REACHED_SHARE:
-        message = f"only {reached:,.0f} of {RATE:,} events/s could be sent: leave the machine alone while this runs"
+    if reached < rate * _REACHED_SHARE:
+        message = f"only {reached:,.0f} of {rate:,} events/s could be sent: leave the machine alone while this runs"
         raise EngineError(message)
     return reached
 

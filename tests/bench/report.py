@@ -53,7 +53,8 @@ class Results:
     title: str = ""
     """The workload of the throughput runs."""
     throughput: dict[str, Measured] = field(default_factory=dict)
-    latency: dict[str, Latency] = field(default_factory=dict)
+    latency: dict[tuple[str, int], Latency] = field(default_factory=dict)
+    """By engine and rate, events a second."""
     restore: dict[str, Restored] = field(default_factory=dict)
     board: BoardFigures | None = None
     page: PageFigures | None = None
@@ -80,11 +81,11 @@ def as_json(results: Results) -> dict[str, Any]:
             for ours, rival in _RATIOS
             if ours in speeds and rival in speeds
         }
-    if OURS in results.latency:
-        latency = results.latency[OURS]
-        figures["latency_ms"] = _percentiles(latency.scores)
-        if latency.alerts is not None:
-            figures["alert_ms"] = _percentiles(latency.alerts)
+    for (engine, rate), latency in results.latency.items():
+        if engine == OURS:
+            figures.setdefault("latency_ms", {})[rate] = _percentiles(latency.scores)
+            if latency.alerts is not None:
+                figures.setdefault("alert_ms", {})[rate] = _percentiles(latency.alerts)
     if OURS in results.restore:
         restored = results.restore[OURS]
         figures["bytes_per_account"] = round(restored.bytes_per_account)
@@ -209,7 +210,7 @@ def _throughput_table(title: str, measured: dict[str, Measured]) -> Table:
     return table
 
 
-def _latency_table(measured: dict[str, Latency]) -> Table:
+def _latency_table(measured: dict[tuple[str, int], Latency]) -> Table:
     heads = ("events/s", "p50", "p99", "p99.9", "alert p50", "p99", "p99.9", "samples")
     table = _table("Milliseconds from event to score and to alert, all in Kafka", *heads)
     for row in measured.values():
