@@ -187,15 +187,25 @@ def test_json_has_each_policy() -> None:
     assert as_json(Results(policies=[run])) == {"policies": [figures]}
 
 
-def test_json_has_three_percentiles_of_latency() -> None:
+def test_json_has_three_percentiles_of_latency_at_each_rate() -> None:
     waited = percentiles([*range(1, 1001), 5_000])
     assert waited.p50 == 501
     assert waited.p99 == 991
     assert waited.p999 == pytest.approx(1000)
-    results = Results(latency={"ours": Latency("us", waited, 1_001, 10_000.0, Percentiles(1.0, 2.0, 3.04))})
+    few = Percentiles(1.0, 2.0, 3.04)
+    results = Results(
+        latency={
+            ("ours", 10_000): Latency("us", waited, 1_001, 9_990.0, few),
+            ("kafka_streams", 10_000): Latency("them", few, 1_001, 9_990.0, None),
+            ("ours", 1_000): Latency("us", few, 1_001, 999.0, None),
+        }
+    )
     assert as_json(results) == {
-        "latency_ms": {"p50": 501.0, "p99": 991.0, "p99.9": 1000.0},
-        "alert_ms": {"p50": 1.0, "p99": 2.0, "p99.9": 3.0},
+        "latency_ms": {
+            10_000: {"p50": 501.0, "p99": 991.0, "p99.9": 1000.0},
+            1_000: {"p50": 1.0, "p99": 2.0, "p99.9": 3.0},
+        },
+        "alert_ms": {10_000: {"p50": 1.0, "p99": 2.0, "p99.9": 3.0}},
     }
 
 
