@@ -215,12 +215,13 @@ class Processor:
 
     async def _first_left(self, task: PartitionTask, source_index: int, tp: TP) -> int:
         """Return the first offset to take next; skip and count the records that the broker has removed."""
-        begin, earliest = task.reached(source_index), await self.source.earliest(tp)
+        begin, earliest = task.unread(source_index), await self.source.earliest(tp)
         if earliest <= begin or task.state is TaskState.CLOSED:
             return begin
-        if begin or task.namespaces.saved_position is not None:
-            log.error("records_removed", topic=tp.topic, partition=tp.partition, first=begin, before=earliest)
-            self._telemetry.removed.labels(tp.topic).inc(earliest - begin)
+        reached = task.reached(source_index)
+        if earliest > reached and (reached or task.namespaces.saved_position is not None):
+            log.error("records_removed", topic=tp.topic, partition=tp.partition, first=reached, before=earliest)
+            self._telemetry.removed.labels(tp.topic).inc(earliest - reached)
         task.fetched[source_index] = earliest
         return earliest
 
@@ -380,7 +381,7 @@ class Processor:
         for source_index, topic in enumerate(self._sources.topics):
             if task.state is not TaskState.RUNNING:
                 return
-            tp, begin, now = TP(topic, task.partition), task.reached(source_index), time.monotonic()
+            tp, begin, now = TP(topic, task.partition), task.unread(source_index), time.monotonic()
             waited = now - task.taken_at.setdefault(source_index, now)
             if waited <= STALLED_S or tp in full or begin >= (self._end(task, source_index) or 0):
                 continue

@@ -47,6 +47,8 @@ class PartitionTask:
     mode: Mode = Mode.HEAD
     fetched: dict[int, int] = field(default_factory=dict)
     """Offset after the last record taken, by source index."""
+    begins: dict[int, int] = field(default_factory=dict)
+    """Offset from which the group reads, by source index, as of when the task was taken over."""
     taken_at: dict[int, float] = field(default_factory=dict)
     """Monotonic time of the last records taken, or asked for again, by source index."""
     blocked_since: dict[int, float] = field(default_factory=dict)
@@ -143,3 +145,13 @@ class PartitionTask:
     def reached(self, source_index: int) -> int:
         """Offset up to which a source has been taken."""
         return self.fetched.get(source_index, self.engine.position[self.sources.inputs[source_index]])
+
+    def unread(self, source_index: int) -> int:
+        """Offset from which a source is still to be read.
+
+        Before anything was taken it can lie before what is settled: after a crash in the middle of a commit, records
+        are read once more for their ids, and their offsets are committed then.
+        """
+        if source_index in self.fetched:
+            return self.fetched[source_index]
+        return min(self.reached(source_index), self.begins.get(source_index, self.reached(source_index)))

@@ -73,6 +73,40 @@ def test_a_lost_fetch_that_was_the_last_is_fetched_again(bench: Bench, monkeypat
     assert bench.processor.tasks[0].reached(0) == 9
 
 
+@pytest.mark.parametrize(("first", "sought"), [(0, 1), (3, 3)])
+def test_settled_records_that_were_lost_before_their_ids_were_learned_are_fetched_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, first: int, sought: int
+) -> None:
+    """A crash in the middle of a commit leaves a position that lies ahead of the committed offset."""
+    monkeypatch.setattr(processors, "STALLED_S", -1.0)
+    task = bench.processor.tasks[0]
+    task.engine.position["product-usage"], task.begins[0] = 4, 1
+    bench.processor.highwater = lambda tp: 4 if tp == USAGE else 0
+    bench.source.first = first
+    asyncio.run(bench.processor.tick())
+    assert bench.source.sought == [(USAGE, sought)]
+    asyncio.run(bench.processor.take(fetched(sought, 4)))
+    asyncio.run(bench.processor.work())
+    assert task.engine.committable() == {"product-usage": 4}
+    assert task.changed, "the next commit has the offset"
+    assert removed(bench) == 0
+
+
+def test_settled_records_that_are_removed_are_not_asked_for_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processors, "STALLED_S", -1.0)
+    task = bench.processor.tasks[0]
+    task.engine.position["product-usage"], task.begins[0] = 4, 1
+    bench.processor.highwater = lambda tp: 4 if tp == USAGE else 0
+    bench.source.first = 4
+    for _ in range(2):
+        asyncio.run(bench.processor.tick())
+    assert len(bench.source.sought) == 1
+    assert task.engine.committable() == {"product-usage": 4}
+    assert removed(bench) == 0
+
+
 def test_records_that_the_broker_removed_are_counted(bench: Bench) -> None:
     asyncio.run(bench.processor.take(fetched(0, 4)))
     bench.source.first = 10
