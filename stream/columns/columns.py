@@ -234,20 +234,27 @@ class PaneColumn:
                 self._refine(np.array([float(divisor)]))
             if divisor != self.divisor:
                 saved = saved.astype(np.float64) * (divisor // self.divisor)
-            self._widen(_largest(saved))
+            if saved.dtype != self.values.dtype:
+                self._widen(_largest(saved))
         if self._totals is not None:
             self._totals.forget()
         newest = self.calendar.panes_of(as_of_ms, self.unit)
         if saved.shape[1] == self.panes:
-            self.values[rows] = saved
-            for pane in np.unique(newest[newest < self.newest]).tolist():
-                outdated = rows[newest == pane]
-                self.values[np.ix_(outdated, slots_passed(pane, self.newest, self.panes))] = self.empty
+            self.values[rows] = self._without_passed(saved, np.clip(self.newest - newest, 0, self.panes))
             return
         panes = panes_in_slots(newest, saved.shape[1])
         self.values[rows] = self.empty
         row, slot = np.nonzero(panes > self.newest - self.panes)
         self.values[rows[row], panes[row, slot] % self.panes] = saved[row, slot]
+
+    def _without_passed(self, rings: NDArray[Any], behind: NDArray[np.int64]) -> NDArray[Any]:
+        """Rings (k, panes) whose newest panes are so many panes `behind` (k,) this one's, without those that passed."""
+        if not behind.any():
+            return rings
+        assert self.newest is not None
+        ago = (self.newest - np.arange(self.panes)) % self.panes
+        remains = ago >= np.arange(self.panes + 1)[:, None]
+        return np.where(remains[behind], rings, rings.dtype.type(self.empty))
 
     def save(self, rows: Rows, record: NDArray[np.void]) -> None:
         """Copy the rings of rows into the field of `record` (k,)."""

@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 
 from stream.columns.panes import window_slots
 
-_ROWS_AT_ONCE = 65_536
-
 
 class WindowTotals:
     """The totals of all windows of one ring that were read, int64 (rows,) each, in the ring's own unit."""
@@ -30,11 +28,13 @@ class WindowTotals:
         """Totals of rows (k,) over `window` panes, the last ones of `values` but for the newest `skip`, int64 (k,)."""
         total = self._totals.get((window, skip))
         if total is None:
-            total = np.empty(len(values), dtype=np.int64)
             slots = window_slots(newest - skip, values.shape[1], window)
-            for begin in range(0, len(values), _ROWS_AT_ONCE):
-                end = begin + _ROWS_AT_ONCE
-                total[begin:end] = values[begin:end, slots].sum(axis=1, dtype=np.int64)
+            first, last = int(slots[0]), int(slots[-1])
+            if first <= last:
+                total = values[:, first : last + 1].sum(axis=1, dtype=np.int64)
+            else:
+                total = values[:, first:].sum(axis=1, dtype=np.int64)
+                total += values[:, : last + 1].sum(axis=1, dtype=np.int64)
             self._totals[window, skip] = total
         selected: NDArray[np.int64] = total[rows]
         return selected

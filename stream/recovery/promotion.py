@@ -48,7 +48,7 @@ def take_over(engine: Engine, previous: Engine) -> None:
     """
     accounts, previous_accounts = engine.accounts, previous.accounts
     previous_rows = np.arange(len(previous_accounts), dtype=np.int64)
-    rows = accounts.index.rows_of_keys(previous_accounts.index.keys_of(previous_rows))
+    rows = accounts.index.rows_of_saved(previous_accounts.index.names)
     accounts.reserve()
     for name, nothing in _TAKEN.items():
         getattr(accounts, name)[:] = nothing
