@@ -73,11 +73,11 @@ class AccountIndex(dict[str, int]):
 
     def rows_of_saved(self, accounts: Sequence[str]) -> Rows:
         """Row of each account, int64 (k,), as a changelog names them: they belong here, and new ones get a row."""
-        new = dict.fromkeys(account for account in accounts if account not in self)
-        first = len(self.names)
-        self.update(zip(new, range(first, first + len(new)), strict=True))
+        new = dict.fromkeys(accounts if not self else [account for account in accounts if account not in self])
+        first, end = len(self.names), len(self.names) + len(new)
+        self.update(zip(new, range(first, end), strict=True))
         self.names.extend(new)
-        return self.rows(accounts)
+        return np.arange(first, end) if len(new) == len(accounts) else self.rows(accounts)
 
     def rows(self, accounts: Sequence[str]) -> Rows:
         """Row of each account id, int64 (k,); `ELSEWHERE` or `BLANK` where it has none."""

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from stream.columns.calendar import UTC_DAYS, Calendar
 from stream.columns.columns import Rows
+from stream.columns.growth import stretch
 from stream.columns.hash_index import Hashes, HashIndex, mix
-from stream.columns.pages import Page, Pages, stretch
+from stream.columns.pages import Page, Pages
 from stream.columns.panes import Unit, slots_passed, window_slots
 from stream.columns.sorted_set import sorted_set
 
@@ -59,9 +60,7 @@ class Members:
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` rows."""
-        ring = np.zeros((capacity, self.panes), dtype=np.uint32)
-        ring[: len(self.ring)] = self.ring
-        self.ring = ring
+        self.ring = stretch(self.ring, capacity, 0)
         self._pages.grow(capacity)
 
     def advance(self, as_of_ms: int) -> None:

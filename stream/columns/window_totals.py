@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.columns.panes import window_slots
+from stream.columns.growth import stretch
+from stream.columns.panes import window_runs, window_slots
 
 
 class WindowTotals:
@@ -28,13 +29,8 @@ class WindowTotals:
         """Totals of rows (k,) over `window` panes, the last ones of `values` but for the newest `skip`, int64 (k,)."""
         total = self._totals.get((window, skip))
         if total is None:
-            slots = window_slots(newest - skip, values.shape[1], window)
-            first, last = int(slots[0]), int(slots[-1])
-            if first <= last:
-                total = values[:, first : last + 1].sum(axis=1, dtype=np.int64)
-            else:
-                total = values[:, first:].sum(axis=1, dtype=np.int64)
-                total += values[:, : last + 1].sum(axis=1, dtype=np.int64)
+            runs = window_runs(newest - skip, values.shape[1], window)
+            total = np.sum([values[:, run].sum(axis=1, dtype=np.int64) for run in runs], axis=0)
             self._totals[window, skip] = total
         selected: NDArray[np.int64] = total[rows]
         return selected
@@ -69,8 +65,7 @@ class WindowTotals:
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` rows; new ones are empty."""
         for key, total in self._totals.items():
-            self._totals[key] = np.zeros(capacity, dtype=np.int64)
-            self._totals[key][: len(total)] = total
+            self._totals[key] = stretch(total, capacity, 0)
 
     def update_row(self, row: int, values: NDArray[Any], newest: int | None) -> None:
         """Add up the panes of a row anew."""

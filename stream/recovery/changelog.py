@@ -16,6 +16,7 @@ it, and state that is not understood must not be dropped.
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -45,7 +46,7 @@ from stream.recovery.record_form import (
     State,
     account_of,
     is_newer,
-    page_of,
+    pages_of,
     read_state,
     segment_of,
 )
@@ -192,17 +193,15 @@ def restore(engine: Engine, records: Mapping[bytes, bytes]) -> dict[str, str]:
     return incomplete_texts(engine)
 
 
-def _load_rows(accounts: Accounts, rows: Iterable[SavedRows]) -> None:
+def _load_rows(accounts: Accounts, rows: Sequence[SavedRows]) -> None:
     """Fill an empty engine's accounts, whose arrays are made once, as large as it takes."""
-    for saved in rows:
-        accounts.index.rows_of_saved(saved.accounts)
+    numbers_of = [accounts.index.rows_of_saved(saved.accounts) for saved in rows]
     accounts.reserve()
-    for saved in rows:
-        for at_once in saved.read():
-            numbers = accounts.index.rows(at_once.accounts)
-            decode_rows(accounts, numbers, at_once.record, saved.row_schema)
-            for index, texts in at_once.texts.items():
-                decode_texts(accounts, int(numbers[index]), texts)
+    for saved, numbers in zip(rows, numbers_of, strict=True):
+        for begin, record, texts in saved.read():
+            decode_rows(accounts, numbers[begin : begin + len(record)], record, saved.row_schema)
+            for index, text in texts:
+                decode_texts(accounts, int(numbers[index]), text)
 
 
 def _load_progress(engine: Engine, state: State) -> None:
@@ -220,9 +219,9 @@ def _without_leftovers(engine: Engine, records: Mapping[bytes, bytes], erasing: 
 
 
 def _keys_by_tag(records: Mapping[bytes, bytes]) -> dict[int, list[bytes]]:
-    keys: dict[int, list[bytes]] = {}
+    keys = defaultdict[int, list[bytes]](list)
     for key in records:
-        keys.setdefault(key[0], []).append(key)
+        keys[key[0]].append(key)
     return keys
 
 
@@ -288,8 +287,7 @@ def _column_tag(column: Members | Things) -> bytes:
 
 
 def _load_pages(engine: Engine, records: Mapping[bytes, bytes], keys: list[bytes]) -> None:
-    for key in keys:
-        page_of(records[key])
+    pages_of([records[key] for key in keys])
     for column in engine.members():
         tag = b"p" + _column_tag(column)
         page_keys = [key for key in keys if key.startswith(tag)]
@@ -297,9 +295,8 @@ def _load_pages(engine: Engine, records: Mapping[bytes, bytes], keys: list[bytes
             heads = np.frombuffer(b"".join([key[:PAGE_KEY_BYTES] for key in page_keys]), dtype=PAGE_HEAD)
             rows = engine.accounts.index.rows_of_saved([key[PAGE_KEY_BYTES:].decode() for key in page_keys])
             engine.accounts.reserve()
-            column.load(
-                rows, heads["number"].astype(np.int64), [page_of(records[key], (column.entry,)) for key in page_keys]
-            )
+            pages = pages_of([records[key] for key in page_keys], (column.entry,))
+            column.load(rows, heads["number"].astype(np.int64), pages)
 
 
 def _load_ids(engine: Engine, records: Mapping[bytes, bytes], keys: list[bytes]) -> None:

@@ -124,6 +124,15 @@ def page_of(value: bytes, entries: Sequence[np.dtype[np.void]] = (PAGE_ENTRY, TH
     return value[AGE.size :]
 
 
+def pages_of(values: Sequence[bytes], entries: Sequence[np.dtype[np.void]] = (PAGE_ENTRY, THING_ENTRY)) -> list[bytes]:
+    """`page_of` of all these values, at once."""
+    sizes = np.fromiter(map(len, values), dtype=np.int64, count=len(values)) - AGE.size
+    whole = (sizes >= 0) & np.logical_or.reduce([sizes % entry.itemsize == 0 for entry in entries])
+    if not whole.all():
+        page_of(values[int(whole.argmin())], entries)
+    return [value[AGE.size :] for value in values]
+
+
 def segment_of(value: bytes) -> bytes:
     """A segment of event ids. Raises `RowSchemaError` when it is cut."""
     if len(value) < _ID_BYTES or len(value) % _ID_BYTES:

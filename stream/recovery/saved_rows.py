@@ -8,25 +8,28 @@ large as the records and the arrays that they are read into. Called by `stream.r
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
 
 from stream.columns.row_schema import RowSchema, RowSchemaError, header_of, row_schema_of
 
-_ROWS_AT_ONCE = 2048
+_ROWS_AT_ONCE = 4096
 """They stay in the caches of a processor."""
 _MOMENTS = ("as_of", "passed")
 """Fields with a time whose latest value a restore needs before it reads rows, beside the clocks of sources."""
 _CLOCK = "clock/"
+_EARLIEST = np.iinfo(np.int64).min
 
 
 class RowsAtOnce(NamedTuple):
-    """Some rows: their accounts, what has a fixed width as an array (k,), and by index the texts that follow it."""
+    """Some rows of a schema, from the index `begin` on: what has a fixed width, (k,), and the texts behind it."""
 
-    accounts: list[str]
+    begin: int
     record: np.ndarray[tuple[int], np.dtype[np.void]]
-    texts: dict[int, bytes]
+    texts: list[tuple[int, bytes]]
+    """Index of the row, and its texts, where it has any."""
 
 
 class SavedRows:
@@ -37,39 +40,26 @@ class SavedRows:
         self.row_schema = row_schema
         self.accounts = accounts
         self._values = values
-        self._width = row_schema.dtype.itemsize
-        shortest = min(values, key=len)
-        if len(shortest) < self._width:
+        width, shortest = row_schema.dtype.itemsize, min(values, key=len)
+        if len(shortest) < width:
             account = accounts[values.index(shortest)]
-            msg = f"changelog row of account {account!r}: it is cut: {len(shortest)} bytes, not {self._width}"
+            msg = f"changelog row of account {account!r}: it is cut: {len(shortest)} bytes, not {width}"
             raise RowSchemaError(msg)
-        heads = self._heads()
-        with_events = heads["applied"] > 0
-        self.has_events = bool(with_events.any())
-        """Whether any of the accounts has an event."""
-        moments = [name for name in heads.dtype.names or () if name != "applied"]
-        self.latest = {name: int(heads[name].max()) for name in moments}
+        self.latest: dict[str, int] = {}
         """The latest time (epoch ms) of each field: `as_of`, `passed` and `clock/…`, as far as the schema has it."""
-        self.latest_with_events = {name: int(heads[name][with_events].max()) for name in moments if self.has_events}
+        self.latest_with_events: dict[str, int] = {}
         """The same of the accounts that have an event: others may be older than the policy, and miss nothing."""
+        head = _head_of(row_schema.dtype)
+        for begin in range(0, len(values), _ROWS_AT_ONCE):
+            beginnings = [value[: head.itemsize] for value in values[begin : begin + _ROWS_AT_ONCE]]
+            heads = np.frombuffer(b"".join(beginnings), dtype=head)
+            _follow(self.latest, heads)
+            _follow(self.latest_with_events, heads[heads["applied"] > 0])
 
-    def _heads(self) -> np.ndarray[tuple[int], np.dtype[np.void]]:
-        """The fields `applied`, of moments and of clocks, of all rows: of each the bytes up to the last."""
-        fields = {
-            name: field
-            for name, field in (self.row_schema.dtype.fields or {}).items()
-            if name == "applied" or name in _MOMENTS or name.startswith(_CLOCK)
-        }
-        size = max(offset + kind.itemsize for kind, offset, *_ in fields.values())
-        head = np.dtype(
-            {
-                "names": list(fields),
-                "formats": [kind for kind, *_ in fields.values()],
-                "offsets": [offset for _, offset, *_ in fields.values()],
-                "itemsize": size,
-            }
-        )
-        return np.frombuffer(b"".join([value[:size] for value in self._values]), dtype=head)
+    @property
+    def has_events(self) -> bool:
+        """Whether any of the accounts has an event."""
+        return bool(self.latest_with_events)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -86,29 +76,47 @@ class SavedRows:
 
     def read(self) -> Iterator[RowsAtOnce]:
         """All rows in order, some at a time."""
+        width = self.row_schema.dtype.itemsize
         for begin in range(0, len(self._values), _ROWS_AT_ONCE):
             values = self._values[begin : begin + _ROWS_AT_ONCE]
-            width = self._width
-            texts = {index: value[width:] for index, value in enumerate(values) if len(value) > width}
+            texts = [(index, value[width:]) for index, value in enumerate(values, begin) if len(value) > width]
             fixed = b"".join([value[:width] for value in values] if texts else values)
-            record = np.frombuffer(fixed, dtype=self.row_schema.dtype)
-            yield RowsAtOnce(self.accounts[begin : begin + _ROWS_AT_ONCE], record, texts)
+            yield RowsAtOnce(begin, np.frombuffer(fixed, dtype=self.row_schema.dtype), texts)
+
+
+def _head_of(row: np.dtype[np.void]) -> np.dtype[np.void]:
+    """The fields `applied`, of moments and of clocks: their type as the beginning of a row, up to the last of them."""
+    fields = {
+        name: field
+        for name, field in (row.fields or {}).items()
+        if name == "applied" or name in _MOMENTS or name.startswith(_CLOCK)
+    }
+    kinds, offsets = [field[0] for field in fields.values()], [field[1] for field in fields.values()]
+    size = max(offset + kind.itemsize for kind, offset in zip(kinds, offsets, strict=True))
+    return np.dtype({"names": list(fields), "formats": kinds, "offsets": offsets, "itemsize": size})
+
+
+def _follow(latest: dict[str, int], heads: np.ndarray[tuple[int], np.dtype[np.void]]) -> None:
+    """Bring the latest times up to those of more rows."""
+    for name in heads.dtype.names or () if len(heads) else ():
+        if name != "applied":
+            latest[name] = max(int(heads[name].max()), latest.get(name, _EARLIEST))
 
 
 def rows_by_schema(
     records: Mapping[bytes, bytes], keys: list[bytes], row_schemas: dict[bytes, RowSchema]
 ) -> list[SavedRows]:
     """The rows with these keys. Raises `RowSchemaError` when the schema of one is missing, or it is cut."""
-    by_header: dict[bytes, list[bytes]] = {}
-    for key in keys:
-        by_header.setdefault(header_of(records[key]), []).append(key)
+    values = list(map(records.__getitem__, keys))
+    headers = list(map(header_of, values))
     rows = []
-    for header, row_keys in by_header.items():
+    for header in dict.fromkeys(headers):
+        selected = [other == header for other in headers]
+        accounts = [key[1:].decode() for key in compress(keys, selected)]
         try:
             row_schema = row_schema_of(header, row_schemas)
         except RowSchemaError as error:
-            msg = f"changelog row of account {row_keys[0][1:].decode()!r}: {error}"
+            msg = f"changelog row of account {accounts[0]!r}: {error}"
             raise RowSchemaError(msg) from error
-        accounts = [key[1:].decode() for key in row_keys]
-        rows.append(SavedRows(row_schema, accounts, list(map(records.__getitem__, row_keys))))
+        rows.append(SavedRows(row_schema, accounts, list(compress(values, selected))))
     return rows
