@@ -168,11 +168,10 @@ class PaneColumn:
 
     def _reduced(self, runs: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
         """Count, millionths, minimum or maximum of each row (k,) over the panes of all `runs` (k, panes)."""
-        if self.adds:
-            total = np.sum([run.sum(axis=1, dtype=np.float64) for run in runs], axis=0)
-            return np.asarray(total if self.divisor == 1 else total * self.divisor, dtype=np.float64)
-        extreme = np.minimum if self.how == "min" else np.maximum
-        return np.asarray(extreme.reduce([extreme.reduce(run, axis=1) for run in runs]), dtype=np.float64)
+        both = {"min": np.minimum, "max": np.maximum}.get(self.how, np.add)
+        of_runs = [both.reduce(run, axis=1, dtype=np.float64) for run in runs]
+        total: NDArray[np.float64] = of_runs[0] if len(of_runs) == 1 else both(*of_runs)
+        return total * self.divisor if self.adds and self.divisor > 1 else total
 
     def read_at_least(self, rows: Rows, window: int) -> NDArray[np.float64]:
         """Totals of the `window` complete panes, the newest pane in place of the oldest where it has more, (k,)."""
@@ -248,13 +247,13 @@ class PaneColumn:
         self.values[rows[row], panes[row, slot] % self.panes] = saved[row, slot]
 
     def _without_passed(self, rings: NDArray[Any], behind: NDArray[np.int64]) -> NDArray[Any]:
-        """Rings (k, panes) whose newest panes are so many panes `behind` (k,) this one's, without those that passed."""
+        """Rings (k, panes, ...), so many panes `behind` (k,) this one, without the panes that it has passed."""
         if not behind.any():
             return rings
         assert self.newest is not None
         ago = (self.newest - np.arange(self.panes)) % self.panes
-        remains = ago >= np.arange(self.panes + 1)[:, None]
-        return np.where(remains[behind], rings, rings.dtype.type(self.empty))
+        remains = (ago >= np.arange(self.panes + 1)[:, None])[behind]
+        return np.where(remains.reshape(remains.shape + (1,) * (rings.ndim - 2)), rings, rings.dtype.type(self.empty))
 
     def save(self, rows: Rows, record: NDArray[np.void]) -> None:
         """Copy the rings of rows into the field of `record` (k,)."""

@@ -30,7 +30,7 @@ class WindowTotals:
         total = self._totals.get((window, skip))
         if total is None:
             runs = window_runs(newest - skip, values.shape[1], window)
-            total = np.sum([values[:, run].sum(axis=1, dtype=np.int64) for run in runs], axis=0)
+            total = np.add.reduce([values[:, run].sum(axis=1, dtype=np.int64) for run in runs])
             self._totals[window, skip] = total
         selected: NDArray[np.int64] = total[rows]
         return selected

@@ -67,7 +67,7 @@ from stream.scoring.peers import Peers
 from stream.scoring.scoring import Scored
 
 SCORED_AT_ONCE = 32_768
-"""Accounts that are scored at once after a restore: what is computed of all of them would be as large as their state."""
+"""Accounts that are scored at once after a restore: what is computed of all would be as large as their state."""
 _LONGER_DAY: dict[Unit, int] = {"hour": 3, "day": 1}
 """How many boundaries later than its length a window may be empty: its days may be longer than 24 hours."""
 

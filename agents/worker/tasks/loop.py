@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from agents.process.memory import give_back_memory
 from agents.worker.client.consumer import Records
 from agents.worker.tasks.processor import Processor
 
@@ -52,6 +53,7 @@ class WorkLoop:
 
     async def _rescore_all(self) -> None:
         try:
-            await self._processor.rescore_all()
+            if await self._processor.rescore_all():
+                give_back_memory()  # that of messages about all accounts
         except Exception as error:  # noqa: BLE001 -- accounts would wait for ever
             self._on_fatal(error)

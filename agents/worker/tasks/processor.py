@@ -252,13 +252,16 @@ class Processor:
             self._step(task, batches)
             await self._turn(task)
 
-    async def rescore_all(self) -> None:
-        """Publish what waits for a rescoring, some accounts of each task at a time, while steps go on between."""
+    async def rescore_all(self) -> bool:
+        """Publish what waits for a rescoring, some accounts of each task at a time, steps between; whether any did."""
+        waited = False
         while tasks := [task for task in self.in_state(TaskState.RUNNING) if task.pair.is_rescoring]:
+            waited = True
             for task in tasks:
                 if task.state is TaskState.RUNNING:
                     self._carrier.carry_out(task, task.pair.rescore_next(task.mode, RESCORED_AT_ONCE))
                     await self._turn(task)
+        return waited
 
     async def _turn(self, task: PartitionTask) -> None:
         """Let what was published get on its way, and others have their turn."""
