@@ -8,6 +8,7 @@ not a part of it. A part of `stream.accounts.accounts.Accounts`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import compress, repeat
 
 import numpy as np
 
@@ -73,7 +74,10 @@ class AccountIndex(dict[str, int]):
 
     def rows_of_saved(self, accounts: Sequence[str]) -> Rows:
         """Row of each account, int64 (k,), as a changelog names them: they belong here, and new ones get a row."""
-        new = dict.fromkeys(accounts if not self else [account for account in accounts if account not in self])
+        rows = np.fromiter(map(self.get, accounts, repeat(ELSEWHERE)), dtype=np.int64, count=len(accounts))
+        new = dict.fromkeys(compress(accounts, rows == ELSEWHERE))
+        if not new:
+            return rows
         first, end = len(self.names), len(self.names) + len(new)
         self.update(zip(new, range(first, end), strict=True))
         self.names.extend(new)

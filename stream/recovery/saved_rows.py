@@ -35,26 +35,30 @@ class RowsAtOnce(NamedTuple):
 class SavedRows:
     """All rows of one schema, at least one."""
 
-    def __init__(self, row_schema: RowSchema, accounts: list[str], values: list[bytes]) -> None:
-        """`values` are the rows of `accounts`. Raises `RowSchemaError` when one of them is cut."""
+    def __init__(self, row_schema: RowSchema) -> None:
+        """Without rows, which `add` adds."""
         self.row_schema = row_schema
-        self.accounts = accounts
-        self._values = values
-        width, shortest = row_schema.dtype.itemsize, min(values, key=len)
-        if len(shortest) < width:
-            account = accounts[values.index(shortest)]
-            msg = f"changelog row of account {account!r}: it is cut: {len(shortest)} bytes, not {width}"
-            raise RowSchemaError(msg)
+        self.accounts: list[str] = []
+        self._values: list[bytes] = []
+        self._head = _head_of(row_schema.dtype)
         self.latest: dict[str, int] = {}
         """The latest time (epoch ms) of each field: `as_of`, `passed` and `clock/…`, as far as the schema has it."""
         self.latest_with_events: dict[str, int] = {}
         """The same of the accounts that have an event: others may be older than the policy, and miss nothing."""
-        head = _head_of(row_schema.dtype)
-        for begin in range(0, len(values), _ROWS_AT_ONCE):
-            beginnings = [value[: head.itemsize] for value in values[begin : begin + _ROWS_AT_ONCE]]
-            heads = np.frombuffer(b"".join(beginnings), dtype=head)
-            _follow(self.latest, heads)
-            _follow(self.latest_with_events, heads[heads["applied"] > 0])
+
+    def add(self, accounts: list[str], values: list[bytes]) -> None:
+        """Add the rows of accounts. Raises `RowSchemaError` when one of them is cut."""
+        width, shortest = self.row_schema.dtype.itemsize, min(values, key=len)
+        if len(shortest) < width:
+            account = accounts[values.index(shortest)]
+            msg = f"changelog row of account {account!r}: it is cut: {len(shortest)} bytes, not {width}"
+            raise RowSchemaError(msg)
+        size = self._head.itemsize
+        heads = np.frombuffer(b"".join([value[:size] for value in values]), dtype=self._head)
+        _follow(self.latest, heads)
+        _follow(self.latest_with_events, heads[heads["applied"] > 0])
+        self.accounts += accounts
+        self._values += values
 
     @property
     def has_events(self) -> bool:
@@ -107,16 +111,24 @@ def rows_by_schema(
     records: Mapping[bytes, bytes], keys: list[bytes], row_schemas: dict[bytes, RowSchema]
 ) -> list[SavedRows]:
     """The rows with these keys. Raises `RowSchemaError` when the schema of one is missing, or it is cut."""
-    values = list(map(records.__getitem__, keys))
-    headers = list(map(header_of, values))
-    rows = []
-    for header in dict.fromkeys(headers):
-        selected = [other == header for other in headers]
-        accounts = [key[1:].decode() for key in compress(keys, selected)]
-        try:
-            row_schema = row_schema_of(header, row_schemas)
-        except RowSchemaError as error:
-            msg = f"changelog row of account {accounts[0]!r}: {error}"
-            raise RowSchemaError(msg) from error
-        rows.append(SavedRows(row_schema, accounts, list(compress(values, selected))))
-    return rows
+    rows: dict[bytes, SavedRows] = {}
+    for begin in range(0, len(keys), _ROWS_AT_ONCE):
+        accounts = [key[1:].decode() for key in keys[begin : begin + _ROWS_AT_ONCE]]
+        values = list(map(records.__getitem__, keys[begin : begin + _ROWS_AT_ONCE]))
+        headers = list(map(header_of, values))
+        for header in dict.fromkeys(headers):
+            selected = [other == header for other in headers]
+            of_schema = list(compress(accounts, selected))
+            if header not in rows:
+                rows[header] = SavedRows(_schema_of(header, of_schema[0], row_schemas))
+            rows[header].add(of_schema, list(compress(values, selected)))
+    return list(rows.values())
+
+
+def _schema_of(header: bytes, account: str, row_schemas: dict[bytes, RowSchema]) -> RowSchema:
+    """The schema that the header of an account's row names."""
+    try:
+        return row_schema_of(header, row_schemas)
+    except RowSchemaError as error:
+        msg = f"changelog row of account {account!r}: {error}"
+        raise RowSchemaError(msg) from error
