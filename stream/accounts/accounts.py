@@ -24,6 +24,7 @@ from stream.accounts.reasons import AlertReasons
 from stream.accounts.status import NO_END, Status, is_listed
 from stream.columns.columns import NEVER, Rows
 from stream.columns.facts import FactColumn
+from stream.columns.growth import stretch
 from stream.columns.panes import UNIT_MS
 from stream.measures.base import AnyColumn
 from stream.measures.days_to_first import FIRST_EVENT
@@ -247,10 +248,7 @@ class Accounts:
             return
         capacity = max(_FIRST_CAPACITY, len(self), self._capacity * 3 // 2)
         for name, array in ARRAYS.items():
-            old = getattr(self, name)
-            larger = np.full((capacity, *old.shape[1:]), array.empty, dtype=array.dtype)
-            larger[: len(old)] = old
-            setattr(self, name, larger)
+            setattr(self, name, stretch(getattr(self, name), capacity, array.empty))
         for column in self.columns:
             column.grow(capacity)
         self.alerts.grow(capacity)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from stream.accounts.alert_lifecycle import Phase, is_open
 from stream.columns.columns import PaneColumn, Rows
+from stream.columns.growth import stretch
 from stream.plan.rules import RulePlan
 
 Field = tuple[str, Any, tuple[int, ...]]
@@ -113,10 +114,7 @@ class AlertState:
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` rows."""
         for name in (*PUBLISHED_FIELDS, *BOUNDARY_FIELDS):
-            old = getattr(self, name)
-            larger = np.full((capacity, old.shape[1]), _EMPTY.get(name, 0), dtype=old.dtype)
-            larger[: len(old)] = old
-            setattr(self, name, larger)
+            setattr(self, name, stretch(getattr(self, name), capacity, _EMPTY.get(name, 0)))
         for ring in self.past_scores.values():
             ring.grow(capacity)
 

@@ -1,6 +1,6 @@
 """The account index: which row of the arrays each account of a partition has.
 
-Owns account ids, their record keys, hashes and row numbers; rows are numbered 0, 1, 2, ... in the order of first use.
+Owns account ids, their hashes and row numbers; rows are numbered 0, 1, 2, ... in the order of first use.
 An account keeps its row until it is erased; then the row is free for another one. White space at the ends of an id is
 not a part of it. A part of `stream.accounts.accounts.Accounts`.
 """
@@ -8,6 +8,7 @@ not a part of it. A part of `stream.accounts.accounts.Accounts`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import compress, repeat
 
 import numpy as np
 
@@ -28,7 +29,6 @@ class AccountIndex(dict[str, int]):
         super().__init__()
         self.names: list[str] = []
         """Account id of each row; empty for a free row."""
-        self._keys: list[bytes] = []
         self._free: list[int] = []
         self._aliases: dict[int, list[str]] = {}
         """How accounts are also written, by row."""
@@ -52,13 +52,12 @@ class AccountIndex(dict[str, int]):
             return ELSEWHERE
         if self._free:
             row = self._free.pop()
-            self.names[row], self._keys[row] = account, account.encode()
+            self.names[row] = account
             if row < self._hashed:
                 self._hashes[row] = hash_ids([account])[0]
         else:
             row = len(self.names)
             self.names.append(account)
-            self._keys.append(account.encode())
         self[account] = row
         return row
 
@@ -66,22 +65,23 @@ class AccountIndex(dict[str, int]):
         """Forget the account of a row, whose state must be empty."""
         for name in (self.names[row], *self._aliases.pop(row, ())):
             del self[name]
-        self.names[row], self._keys[row] = "", b""
+        self.names[row] = ""
         self._free.append(row)
 
     def keys_of(self, rows: Rows) -> list[bytes]:
         """Record key (the account id in UTF-8) of each row."""
-        return list(map(self._keys.__getitem__, rows.tolist()))
+        return list(map(str.encode, map(self.names.__getitem__, rows.tolist())))
 
-    def rows_of_keys(self, keys: Sequence[bytes]) -> Rows:
-        """Row of each account by record key, int64 (k,); all of them belong to this partition, new ones get a row."""
-        accounts = list(map(bytes.decode, keys))
-        new = {account: key for account, key in zip(accounts, keys, strict=True) if account not in self}
-        first = len(self.names)
-        self.update(zip(new, range(first, first + len(new)), strict=True))
+    def rows_of_saved(self, accounts: Sequence[str]) -> Rows:
+        """Row of each account, int64 (k,), as a changelog names them: they belong here, and new ones get a row."""
+        rows = np.fromiter(map(self.get, accounts, repeat(ELSEWHERE)), dtype=np.int64, count=len(accounts))
+        new = dict.fromkeys(compress(accounts, rows == ELSEWHERE))
+        if not new:
+            return rows
+        first, end = len(self.names), len(self.names) + len(new)
+        self.update(zip(new, range(first, end), strict=True))
         self.names.extend(new)
-        self._keys.extend(new.values())
-        return self.rows(accounts)
+        return np.arange(first, end) if len(new) == len(accounts) else self.rows(accounts)
 
     def rows(self, accounts: Sequence[str]) -> Rows:
         """Row of each account id, int64 (k,); `ELSEWHERE` or `BLANK` where it has none."""

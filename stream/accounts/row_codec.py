@@ -27,6 +27,7 @@ from stream.columns.row_schema import VERSION, Bands, RowSchema
 
 _SEPARATOR = b"\n"  # JSON without spaces has none
 _TEXTS = 6
+_NO_TEXTS = (b"",) * _TEXTS
 
 # Fields of a changelog row, and the arrays of `Accounts` that they are saved from.
 _BY_ACCOUNT = {
@@ -168,8 +169,7 @@ def _fill_times(accounts: Accounts, rows: Rows, record: NDArray[np.void], names:
 
 def decode_texts(accounts: Accounts, row: int, texts: bytes) -> None:
     """Fill a row from what follows the fixed-width fields, in the order of `_encode_texts`."""
-    saved = (*texts.split(_SEPARATOR), *[b""] * _TEXTS)
-    profile, control, acknowledgements, reasons, before, merges, *_ = saved
+    profile, control, acknowledgements, reasons, before, merges, *_ = (*texts.split(_SEPARATOR), *_NO_TEXTS)
     if profile:
         accounts.set_profile(row, msgspec.json.decode(profile, type=ProfileEvent))
     if control:
@@ -202,7 +202,7 @@ def _encode_texts(accounts: Accounts, row: int) -> bytes:
     control = accounts.overrides.get(row) or accounts.ended_overrides.get(row)
     override = b"" if control is None else encode(control)
     acknowledgements = accounts.acknowledgements.save(row) if row in accounts.acknowledgements else b""
-    reasons = accounts.alert_reasons.save(row) if row in accounts.alert_reasons else b""
+    reasons = accounts.alert_reasons.get(row, b"")
     before = b"%d" % accounts.before[row] if row in accounts.before else b""
     merges = accounts.merges.save(row) if row in accounts.merges else b""
     return _SEPARATOR.join((profile, override, acknowledgements, reasons, before, merges)).rstrip(_SEPARATOR)

@@ -12,13 +12,15 @@ to 9e9 units), extremes are minima and maxima, and the latest event is the one w
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream.columns.calendar import UTC_DAYS, Calendar
-from stream.columns.panes import Unit, panes_in_slots, slots_passed, window_slots
+from stream.columns.growth import stretch
+from stream.columns.panes import Unit, panes_in_slots, slots_passed, window_runs, window_slots
 from stream.columns.sorted_set import begins_of
 from stream.columns.window_totals import WindowTotals
 
@@ -60,9 +62,7 @@ class PaneColumn:
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` rows."""
-        grown = np.full((capacity, *self.values.shape[1:]), self.empty, dtype=self.values.dtype)
-        grown[: len(self.values)] = self.values
-        self.values = grown
+        self.values = stretch(self.values, capacity, self.empty)
         if self._totals is not None:
             self._totals.grow(capacity)
 
@@ -154,13 +154,11 @@ class PaneColumn:
             totals = self._totals.read(self.values, self.newest, window, skip, rows)
             return np.asarray(totals if self.divisor == 1 else totals * self.divisor, dtype=np.float64)
         values = self.values[rows]
-        if window < self.panes:
-            values = values[:, window_slots(self.newest - skip, self.panes, window)]
-        return self._reduced(values)
+        return self._reduced([values[:, run] for run in window_runs(self.newest - skip, self.panes, window)])
 
     def read_panes(self, rows: Rows, panes: NDArray[np.int64]) -> NDArray[np.float64]:
         """The same over the panes of these numbers (m,), all of them in the ring."""
-        return self._reduced(self.values[rows][:, panes % self.panes])
+        return self._reduced([self.values[rows][:, panes % self.panes]])
 
     def read_each(self, rows: Rows, window: int, skip: int = 0) -> NDArray[np.float64]:
         """The same of each of these panes, oldest first, float64 (k, window)."""
@@ -168,11 +166,12 @@ class PaneColumn:
         values = self.values[rows][:, window_slots(self.newest - skip, self.panes, window)].astype(np.float64)
         return values * self.divisor if self.adds else values
 
-    def _reduced(self, values: NDArray[Any]) -> NDArray[np.float64]:
-        if self.adds:
-            total = values.sum(axis=1, dtype=np.float64)
-            return np.asarray(total if self.divisor == 1 else total * self.divisor, dtype=np.float64)
-        return np.asarray(values.min(axis=1) if self.how == "min" else values.max(axis=1), dtype=np.float64)
+    def _reduced(self, runs: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
+        """Count, millionths, minimum or maximum of each row (k,) over the panes of all `runs` (k, panes)."""
+        both = {"min": np.minimum, "max": np.maximum}.get(self.how, np.add)
+        of_runs = [both.reduce(run, axis=1, dtype=np.float64) for run in runs]
+        total: NDArray[np.float64] = of_runs[0] if len(of_runs) == 1 else both(*of_runs)
+        return total * self.divisor if self.adds and self.divisor > 1 else total
 
     def read_at_least(self, rows: Rows, window: int) -> NDArray[np.float64]:
         """Totals of the `window` complete panes, the newest pane in place of the oldest where it has more, (k,)."""
@@ -234,20 +233,27 @@ class PaneColumn:
                 self._refine(np.array([float(divisor)]))
             if divisor != self.divisor:
                 saved = saved.astype(np.float64) * (divisor // self.divisor)
-            self._widen(_largest(saved))
+            if saved.dtype != self.values.dtype:
+                self._widen(_largest(saved))
         if self._totals is not None:
             self._totals.forget()
         newest = self.calendar.panes_of(as_of_ms, self.unit)
         if saved.shape[1] == self.panes:
-            self.values[rows] = saved
-            for pane in np.unique(newest[newest < self.newest]).tolist():
-                outdated = rows[newest == pane]
-                self.values[np.ix_(outdated, slots_passed(pane, self.newest, self.panes))] = self.empty
+            self.values[rows] = self._without_passed(saved, np.clip(self.newest - newest, 0, self.panes))
             return
         panes = panes_in_slots(newest, saved.shape[1])
         self.values[rows] = self.empty
         row, slot = np.nonzero(panes > self.newest - self.panes)
         self.values[rows[row], panes[row, slot] % self.panes] = saved[row, slot]
+
+    def _without_passed(self, rings: NDArray[Any], behind: NDArray[np.int64]) -> NDArray[Any]:
+        """Rings (k, panes, ...), so many panes `behind` (k,) this one, without the panes that it has passed."""
+        if not behind.any():
+            return rings
+        assert self.newest is not None
+        ago = (self.newest - np.arange(self.panes)) % self.panes
+        remains = (ago >= np.arange(self.panes + 1)[:, None])[behind]
+        return np.where(remains.reshape(remains.shape + (1,) * (rings.ndim - 2)), rings, rings.dtype.type(self.empty))
 
     def save(self, rows: Rows, record: NDArray[np.void]) -> None:
         """Copy the rings of rows into the field of `record` (k,)."""
@@ -326,11 +332,7 @@ class LatestColumn:
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` rows."""
-        times = np.full(capacity, NEVER, dtype=np.int64)
-        values = np.zeros(capacity)
-        times[: len(self.times)] = self.times
-        values[: len(self.values)] = self.values
-        self.times, self.values = times, values
+        self.times, self.values = stretch(self.times, capacity, NEVER), stretch(self.values, capacity, 0)
 
     def advance(self, as_of_ms: int) -> None:
         """Move the newest pane, in which windows end, to that of `as_of_ms` (epoch ms); never back."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from stream.columns.calendar import UTC_DAYS, Calendar
 from stream.columns.columns import Rows
+from stream.columns.growth import stretch
 from stream.columns.panes import Unit
 
 
@@ -39,9 +40,7 @@ class FactColumn:
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` rows."""
-        values = np.full(capacity, self.empty)
-        values[: len(self.values)] = self.values
-        self.values = values
+        self.values = stretch(self.values, capacity, self.empty)
 
     def advance(self, as_of_ms: int) -> None:
         """Set the day that days since and until a date are counted from."""

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from stream.columns.calendar import UTC_DAYS, Calendar
 from stream.columns.columns import Rows
+from stream.columns.growth import stretch
 from stream.columns.hash_index import Hashes, HashIndex, mix
-from stream.columns.pages import Page, Pages, stretch
+from stream.columns.pages import Page, Pages
 from stream.columns.panes import Unit, slots_passed, window_slots
 from stream.columns.sorted_set import sorted_set
 
@@ -35,7 +36,8 @@ class Members:
         self.unit: Unit = unit
         self.panes = panes
         self.newest: int | None = None
-        self.ring = np.zeros((0, panes), dtype=np.uint32)
+        self.ring: NDArray[np.uint16 | np.uint32] = np.zeros((0, panes), dtype=np.uint16)
+        """How many members of each row were seen last in each pane; as wide as the largest of these numbers needs."""
         self._pages = Pages()
         self._reset()
         self._cleared = False
@@ -59,9 +61,7 @@ class Members:
 
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` rows."""
-        ring = np.zeros((capacity, self.panes), dtype=np.uint32)
-        ring[: len(self.ring)] = self.ring
-        self.ring = ring
+        self.ring = stretch(self.ring, capacity, 0)
         self._pages.grow(capacity)
 
     def advance(self, as_of_ms: int) -> None:
@@ -115,13 +115,21 @@ class Members:
         moved = after > before
         seen, before, after = seen[moved], before[moved], after[moved]
         owners = self._owner[seen].astype(np.int64)
+        slots = owners * self.panes + after % self.panes
+        self._widen(slots)
         ring = self.ring.reshape(-1)
-        np.add.at(ring, owners * self.panes + after % self.panes, 1)
+        np.add.at(ring, slots, 1)
         assert self.newest is not None
         counted = before > self.newest - self.panes
         np.subtract.at(ring, owners[counted] * self.panes + before[counted] % self.panes, 1)
         if pages is None:
             self._pages.touch(owners, self._page[seen])
+
+    def _widen(self, slots: NDArray[np.int64]) -> None:
+        """Widen the type of the ring where a number would be too large with one more in each of these slots (k,)."""
+        most = np.iinfo(self.ring.dtype).max - int(self.ring.reshape(-1)[slots].max(initial=0))
+        if len(slots) > most and np.unique(slots, return_counts=True)[1].max() > most:
+            self.ring = self.ring.astype(np.uint32)
 
     def _append(
         self, rows: Rows, hashes: Hashes, positions: NDArray[np.int64], pages: NDArray[np.uint16] | None

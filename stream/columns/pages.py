@@ -8,16 +8,16 @@ between two records. Called by `stream.columns.members` and `stream.columns.thin
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream.columns.columns import Rows
+from stream.columns.growth import stretch
 from stream.columns.sorted_set import sorted_set
 
 PAGE_ENTRIES = 512
-T = TypeVar("T", bound=np.generic)
 
 
 class Page(NamedTuple):
@@ -123,13 +123,6 @@ class Pages:
                 (written if saved.value else deleted).append(saved)
         self._dirty.clear()
         return written + deleted
-
-
-def stretch(array: NDArray[T], size: int, fill: int) -> NDArray[T]:
-    """A longer copy of an array (n,), filled up to `size`."""
-    grown = np.full(size, fill, dtype=array.dtype)
-    grown[: len(array)] = array
-    return grown
 
 
 def rank(rows: Rows) -> NDArray[np.int64]:

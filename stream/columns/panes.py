@@ -36,6 +36,17 @@ def window_slots(newest: int, size: int, window: int) -> NDArray[np.int64]:
     return np.arange(newest - window + 1, newest + 1, dtype=np.int64) % size
 
 
+def window_runs(newest: int, size: int, window: int) -> list[slice]:
+    """The same slots as one or two slices: an array of them would have to be picked out slot by slot.
+
+    >>> window_runs(20779, 30, 3), window_runs(20781, 30, 3)
+    ([slice(17, 20, None)], [slice(19, 22, None)])
+    """
+    first = (newest - window + 1) % size
+    runs = [slice(first, min(first + window, size))]
+    return runs if first + window <= size else [*runs, slice(0, first + window - size)]
+
+
 def slots_passed(before: int, after: int, size: int) -> NDArray[np.int64]:
     """Slots to clear when the newest pane moves from `before` to `after`, int64, at most `size` of them."""
     first = max(before + 1, after - size + 1)

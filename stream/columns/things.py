@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 
 from stream.columns.calendar import UTC_DAYS, Calendar
 from stream.columns.columns import Rows
+from stream.columns.growth import stretch
 from stream.columns.hash_index import Hashes, HashIndex, mix
-from stream.columns.pages import Page, Pages, rank, stretch
+from stream.columns.pages import Page, Pages, rank
 from stream.columns.panes import Unit
 
 THING_ENTRY = np.dtype([("thing", "<u8"), ("time", "<i8")])

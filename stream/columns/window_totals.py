@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.columns.panes import window_slots
-
-_ROWS_AT_ONCE = 65_536
+from stream.columns.growth import stretch
+from stream.columns.panes import window_runs, window_slots
 
 
 class WindowTotals:
@@ -30,11 +29,8 @@ class WindowTotals:
         """Totals of rows (k,) over `window` panes, the last ones of `values` but for the newest `skip`, int64 (k,)."""
         total = self._totals.get((window, skip))
         if total is None:
-            total = np.empty(len(values), dtype=np.int64)
-            slots = window_slots(newest - skip, values.shape[1], window)
-            for begin in range(0, len(values), _ROWS_AT_ONCE):
-                end = begin + _ROWS_AT_ONCE
-                total[begin:end] = values[begin:end, slots].sum(axis=1, dtype=np.int64)
+            runs = window_runs(newest - skip, values.shape[1], window)
+            total = np.add.reduce([values[:, run].sum(axis=1, dtype=np.int64) for run in runs])
             self._totals[window, skip] = total
         selected: NDArray[np.int64] = total[rows]
         return selected
@@ -69,8 +65,7 @@ class WindowTotals:
     def grow(self, capacity: int) -> None:
         """Make room for `capacity` rows; new ones are empty."""
         for key, total in self._totals.items():
-            self._totals[key] = np.zeros(capacity, dtype=np.int64)
-            self._totals[key][: len(total)] = total
+            self._totals[key] = stretch(total, capacity, 0)
 
     def update_row(self, row: int, values: NDArray[Any], newest: int | None) -> None:
         """Add up the panes of a row anew."""

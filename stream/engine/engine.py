@@ -67,6 +67,8 @@ from stream.scoring.history import History
 from stream.scoring.peers import Peers
 from stream.scoring.scoring import Scored
 
+SCORED_AT_ONCE = 32_768
+"""Accounts that are scored at once after a restore: what is computed of all would be as large as their state."""
 _LONGER_DAY: dict[Unit, int] = {"hour": 3, "day": 1}
 """How many boundaries later than its length a window may be empty: its days may be longer than 24 hours."""
 
@@ -633,7 +635,9 @@ class Engine:
         """Score every account anew without publishing, after rows were loaded."""
         if self.as_of is not None:
             alive = self.accounts.alive()
-            self.publisher.record_scores(alive, self.score(alive))
+            for begin in range(0, len(alive), SCORED_AT_ONCE):
+                rows = alive[begin : begin + SCORED_AT_ONCE]
+                self.publisher.record_scores(rows, self.score(rows))
             self.accounts.score_pending[:] = False
             # A worker that crashed may have published more than it saved: the next score of each account is published.
             self.accounts.values[alive] = np.inf

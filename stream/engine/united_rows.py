@@ -119,7 +119,7 @@ class ReceivedRow:
         """The state as the only row of accounts whose columns are at the newest panes of `accounts`."""
         plan = accounts.plan
         theirs = Accounts(plan, [column.build() for column in plan.columns], lambda _account: True)
-        rows = theirs.index.rows_of_keys([b"theirs"])
+        rows = theirs.index.rows_of_saved(["theirs"])
         theirs.reserve()
         for column, mine in zip(theirs.columns, accounts.columns, strict=True):
             column.newest = mine.newest

@@ -16,6 +16,7 @@ it, and state that is not understood must not be dropped.
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -29,25 +30,27 @@ from stream.accounts.accounts import Accounts
 from stream.accounts.overrides import prune_ended, settle_ended
 from stream.accounts.row_codec import before_of, decode_rows, decode_texts, encode_rows, row_schema_of_accounts
 from stream.columns.members import Members
-from stream.columns.row_schema import RowSchema, RowSchemaError, header_of, row_schema_of
+from stream.columns.row_schema import RowSchema, RowSchemaError
 from stream.columns.things import Things
 from stream.engine.engine import Engine
 from stream.ingest.aggregation import too_late
 from stream.ingest.event_ids import Segment
-from stream.recovery.history import HISTORY_KEY, SavedRows, history_record, incomplete_texts, restore_history
+from stream.recovery.history import HISTORY_KEY, history_record, incomplete_texts, restore_history
 from stream.recovery.record_form import (
     AGE,
     PAGE_HEAD,
     PAGE_KEY,
+    PAGE_KEY_BYTES,
     SEGMENT_KEY,
     STATE_KEY,
     State,
     account_of,
     is_newer,
-    page_of,
+    pages_of,
     read_state,
     segment_of,
 )
+from stream.recovery.saved_rows import SavedRows, rows_by_schema
 
 Record = tuple[bytes, bytes | None]
 OF_ACCOUNTS = "/account"
@@ -131,12 +134,18 @@ def keep_newer(newest: dict[bytes, bytes], key: bytes, value: bytes | None) -> N
     and the state has the settled offsets: the record with more stays. One that can not be read stays until another one
     or a tombstone comes, so that what is damaged can be mended by writing it anew; `restore` refuses it.
     """
-    if value is None:
-        newest.pop(key, None)
-        return
-    known = newest.get(key)
-    if known is None or is_newer(key, value, known):
-        newest[key] = value
+    keep_newest(newest, [(key, value)])
+
+
+def keep_newest(newest: dict[bytes, bytes], records: Iterable[Record]) -> None:
+    """Add changelog records, in the order of the log, as `keep_newer` does."""
+    for key, value in records:
+        if value is None:
+            newest.pop(key, None)
+            continue
+        known = newest.get(key)
+        if known is None or is_newer(key, value, known):
+            newest[key] = value
 
 
 def restore(engine: Engine, records: Mapping[bytes, bytes]) -> dict[str, str]:
@@ -150,45 +159,49 @@ def restore(engine: Engine, records: Mapping[bytes, bytes]) -> dict[str, str]:
         records = _without_leftovers(engine, records, frozenset(state.erasing))
     keys = _keys_by_tag(records)
     row_schemas = {key[1:]: RowSchema.read(records[key], key[1:]) for key in keys.get(ord("l"), ())}
-    rows = _read_rows(records, keys.get(ord("r"), []), row_schemas)
-    moments = [int(record["as_of"].max()) for _, record, _ in rows.values() if len(record)]
-    as_of = max([*moments, state.as_of or 0])
-    saved_rows = [record for _, record, _ in rows.values() if len(record)]
+    rows = rows_by_schema(records, keys.get(ord("r"), []), row_schemas)
+    as_of = max([*(saved.latest["as_of"] for saved in rows), state.as_of or 0])
     engine.time.load(
         lateness_ms=state.judged,
         watermarks=state.watermarks,
-        source_clocks=_clocks(engine, saved_rows),
+        source_clocks=_clocks(engine, rows),
     )
     engine.saved_lateness_ms = state.judged
     engine.idle_source_alerts.open.update(state.stalls)
     engine.alert_emitter.storm.load(state.storm)
     if as_of:
         engine.restart(as_of)
-        passed = [int(record["passed"].max()) for record in saved_rows if "passed" in (record.dtype.names or ())]
-        if max(passed, default=-1) >= 0:
-            engine.accounts.alerts.advance_rings(max(passed))
-    accounts = engine.accounts
-    for digest, (owners, record, profiles) in rows.items():
-        numbers = accounts.index.rows_of_keys(owners)
-        accounts.reserve()
-        decode_rows(accounts, numbers, record, row_schemas[digest])
-        for index, texts in profiles.items():
-            decode_texts(accounts, int(numbers[index]), texts)
+        passed = max((saved.latest.get("passed", -1) for saved in rows), default=-1)
+        if passed >= 0:
+            engine.accounts.alerts.advance_rings(passed)
+    _load_rows(engine.accounts, rows)
     _load_pages(engine, records, keys.get(ord("p"), []))
     _load_ids(engine, records, keys.get(ord("i"), []))
     _load_progress(engine, state)
-    accounts.revision_base = state.erased
+    engine.accounts.revision_base = state.erased
     engine.erasure.load()
     engine.peers.applied_count = state.tables
     if engine.plan.peers and state.peers is not None:
         _load_peers(engine, records, state.peers, keys.get(ord("t"), []))
-    settle_ended(accounts, as_of)
+    settle_ended(engine.accounts, as_of)
     added = frozenset(engine.sources.of_events) - state.position.keys()
-    restore_history(engine, records.get(HISTORY_KEY), state.policy, _with_events(rows, row_schemas), added=added)
+    with_events = [saved for saved in rows if saved.has_events]
+    restore_history(engine, records.get(HISTORY_KEY), state.policy, with_events, added=added)
     engine.rescore_without_publishing()
     if rows and state.policy is not None and state.policy != engine.plan.label:
-        _mark_policy_changed(accounts)
+        _mark_policy_changed(engine.accounts)
     return incomplete_texts(engine)
+
+
+def _load_rows(accounts: Accounts, rows: Sequence[SavedRows]) -> None:
+    """Fill an empty engine's accounts, whose arrays are made once, as large as it takes."""
+    numbers_of = [accounts.index.rows_of_saved(saved.accounts) for saved in rows]
+    accounts.reserve()
+    for saved, numbers in zip(rows, numbers_of, strict=True):
+        for begin, record, texts in saved.read():
+            decode_rows(accounts, numbers[begin : begin + len(record)], record, saved.row_schema)
+            for index, text in texts:
+                decode_texts(accounts, int(numbers[index]), text)
 
 
 def _load_progress(engine: Engine, state: State) -> None:
@@ -205,19 +218,10 @@ def _without_leftovers(engine: Engine, records: Mapping[bytes, bytes], erasing: 
     return {key: value for key, value in records.items() if account_of(key) not in erasing}
 
 
-def _with_events(rows: Rows, row_schemas: Mapping[bytes, RowSchema]) -> list[SavedRows]:
-    """The rows of accounts that have an event, by schema: others may be older than the policy and miss nothing."""
-    saved = []
-    for digest, (_, record, _) in rows.items():
-        with_events = record["applied"] > 0
-        saved.append(SavedRows(row_schemas[digest], record if with_events.all() else record[with_events]))
-    return [rows_of_schema for rows_of_schema in saved if len(rows_of_schema.record)]
-
-
 def _keys_by_tag(records: Mapping[bytes, bytes]) -> dict[int, list[bytes]]:
-    keys: dict[int, list[bytes]] = {}
+    keys = defaultdict[int, list[bytes]](list)
     for key in records:
-        keys.setdefault(key[0], []).append(key)
+        keys[key[0]].append(key)
     return keys
 
 
@@ -237,13 +241,12 @@ def _load_peers(engine: Engine, records: Mapping[bytes, bytes], name: str, keys:
     engine.peers.load(read_message(PeersMessage, records[_table_key(name)]), [key[1:].decode() for key in keys])
 
 
-def _clocks(engine: Engine, records: Iterable[np.ndarray[tuple[int], np.dtype[np.void]]]) -> dict[str, int]:
+def _clocks(engine: Engine, rows: Iterable[SavedRows]) -> dict[str, int]:
     """The largest clock (ms) of each source that can go idle in any row."""
     clocks: dict[str, int] = {}
-    for record in records:
-        for source in set(engine.plan.idle_source_columns.values()):
-            if f"clock/{source}" in (record.dtype.names or ()):
-                clocks[source] = max(clocks.get(source, 0), int(record[f"clock/{source}"].max()))
+    for saved in rows:
+        for source, clock_ms in saved.clocks(sorted(set(engine.plan.idle_source_columns.values()))).items():
+            clocks[source] = max(clocks.get(source, 0), clock_ms)
     return clocks
 
 
@@ -279,51 +282,21 @@ def _describe_state(engine: Engine, erasing: Sequence[str] = ()) -> bytes:
     return json.dumps(state).encode()
 
 
-Rows = dict[bytes, tuple[list[bytes], "np.ndarray[tuple[int], np.dtype[np.void]]", dict[int, bytes]]]
-
-
-def _read_rows(records: Mapping[bytes, bytes], keys: list[bytes], row_schemas: dict[bytes, RowSchema]) -> Rows:
-    """Rows by layout digest: account keys, fixed parts as one structured array, profile parts by place in it."""
-    by_header: dict[bytes, list[bytes]] = {}
-    for key in keys:
-        by_header.setdefault(header_of(records[key]), []).append(key)
-    rows: Rows = {}
-    for header, row_keys in by_header.items():
-        try:
-            row_schema = row_schema_of(header, row_schemas)
-        except RowSchemaError as error:
-            msg = f"changelog row of account {row_keys[0][1:].decode()!r}: {error}"
-            raise RowSchemaError(msg) from error
-        values = list(map(records.__getitem__, row_keys))
-        width = row_schema.dtype.itemsize
-        profiles = {index: value[width:] for index, value in enumerate(values) if len(value) > width}
-        if profiles:
-            values = [value[:width] for value in values]
-        rows[row_schema.digest] = (
-            [key[1:] for key in row_keys],
-            np.frombuffer(b"".join(values), row_schema.dtype),
-            profiles,
-        )
-    return rows
-
-
 def _column_tag(column: Members | Things) -> bytes:
     return xxhash.xxh3_64_digest(column.name.encode())
 
 
 def _load_pages(engine: Engine, records: Mapping[bytes, bytes], keys: list[bytes]) -> None:
-    for key in keys:
-        page_of(records[key])
+    pages_of([records[key] for key in keys])
     for column in engine.members():
         tag = b"p" + _column_tag(column)
         page_keys = [key for key in keys if key.startswith(tag)]
         if page_keys:
-            heads = np.frombuffer(b"".join([key[: 1 + PAGE_KEY.size] for key in page_keys]), dtype=PAGE_HEAD)
-            rows = engine.accounts.index.rows_of_keys([key[1 + PAGE_KEY.size :] for key in page_keys])
+            heads = np.frombuffer(b"".join([key[:PAGE_KEY_BYTES] for key in page_keys]), dtype=PAGE_HEAD)
+            rows = engine.accounts.index.rows_of_saved([key[PAGE_KEY_BYTES:].decode() for key in page_keys])
             engine.accounts.reserve()
-            column.load(
-                rows, heads["number"].astype(np.int64), [page_of(records[key], (column.entry,)) for key in page_keys]
-            )
+            pages = pages_of([records[key] for key in page_keys], (column.entry,))
+            column.load(rows, heads["number"].astype(np.int64), pages)
 
 
 def _load_ids(engine: Engine, records: Mapping[bytes, bytes], keys: list[bytes]) -> None:

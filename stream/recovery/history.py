@@ -11,15 +11,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
-import numpy as np
 
 from schemas.codecs import encode
 from stream.columns.columns import LatestColumn, PaneColumn
 from stream.columns.facts import FactColumn
 from stream.columns.panes import UNIT_MS, Unit, date_text
-from stream.columns.row_schema import RowSchema
 from stream.engine.engine import Engine
 from stream.measures.base import AnyColumn
+from stream.recovery.saved_rows import SavedRows
 from stream.scoring.history import kept_by_latest
 
 HISTORY_KEY = b"h"
@@ -45,18 +44,6 @@ class HistoryRecord(msgspec.Struct, omit_defaults=True):
         return [times[name] for name, times in ((column, self.since), (source, self.sources)) if name in times]
 
 
-class SavedRows(NamedTuple):
-    """Rows of one schema that have at least one event: their schema and values."""
-
-    row_schema: RowSchema
-    record: np.ndarray[tuple[int], np.dtype[np.void]]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names of their fields."""
-        return self.row_schema.dtype.names or ()
-
-
 def history_record(engine: Engine) -> tuple[bytes, bytes] | None:
     """The record to write before rows and pages, or None if it is as it was written last."""
     label, history = engine.plan.label, engine.history
@@ -78,8 +65,8 @@ def restore_history(
 ) -> None:
     """Find out which columns of a restored engine miss events, from the record and the schemas of rows.
 
-    `policy` is the label of the policy that the state was saved under. `added` are the sources that the state has no
-    position of: all their events are still to be read.
+    `policy` is the label of the policy that the state was saved under; each of `rows` has events. `added` are the
+    sources that the state has no position of: all their events are still to be read.
 
     Call it when stream time and peer tables are restored.
     """
@@ -164,8 +151,8 @@ def _latest(times: Iterable[Mapping[str, int]]) -> dict[str, int]:
 
 def _moment_ms(rows: Iterable[SavedRows], source: str, as_of_ms: int) -> int:
     """The time (epoch ms) that the panes of a source were saved at: its clock if it can go idle, else stream time."""
-    field = f"clock/{source}"
-    return max((int(saved.record[field].max()) for saved in rows if field in saved.names), default=as_of_ms)
+    times = [saved.saved_ms(source) for saved in rows]
+    return max((saved_ms for saved_ms in times if saved_ms is not None), default=as_of_ms)
 
 
 def _kept_by_rows(rows: SavedRows, column: AnyColumn) -> int:

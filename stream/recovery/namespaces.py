@@ -178,7 +178,7 @@ _PUBLISHED_TAGS = (b"l", b"r", b"t", STATE_KEY)
 
 OF_THE_PARTITION = (LIVE_KEY, WRITER_KEY, UNFINISHED_KEY, *PUBLISHED_KEYS.values())
 """Keys of records that belong to no namespace."""
-_OF_ALL, _KNOWN_TAGS = frozenset(OF_THE_PARTITION), frozenset(TAGS)
+_KNOWN_TAGS = frozenset(TAGS)
 
 
 def _named(name: bytes, record: Record) -> Record:
@@ -190,12 +190,14 @@ def _split(records: Mapping[bytes, bytes]) -> dict[bytes, Namespace]:
 
     Raises `RowSchemaError` for a kind of record that this version does not know.
     """
-    of_first = {key: value for key, value in records.items() if key[:1] != NAMESPACE_TAG and key not in _OF_ALL}
-    namespaces: dict[bytes, Namespace] = {b"": of_first} if of_first else {}
-    for key, value in records.items():
-        if key[:1] == NAMESPACE_TAG:
-            name = namespace_of(key)
-            namespaces.setdefault(name, {})[key[len(name) :]] = value
+    of_first = dict(records)
+    for key in OF_THE_PARTITION:
+        of_first.pop(key, None)
+    others: dict[bytes, Namespace] = {}
+    for key in [key for key in of_first if key[:1] == NAMESPACE_TAG]:
+        name = namespace_of(key)
+        others.setdefault(name, {})[key[len(name) :]] = of_first.pop(key)
+    namespaces = {b"": of_first, **others} if of_first else others
     if not {key[:1] for namespace in namespaces.values() for key in namespace} <= _KNOWN_TAGS:
         msg = "this version does not know its kind: a later version may have written it"
         raise RowSchemaError(msg)

@@ -48,7 +48,7 @@ def take_over(engine: Engine, previous: Engine) -> None:
     """
     accounts, previous_accounts = engine.accounts, previous.accounts
     previous_rows = np.arange(len(previous_accounts), dtype=np.int64)
-    rows = accounts.index.rows_of_keys(previous_accounts.index.keys_of(previous_rows))
+    rows = accounts.index.rows_of_saved(previous_accounts.index.names)
     accounts.reserve()
     for name, nothing in _TAKEN.items():
         getattr(accounts, name)[:] = nothing
@@ -59,7 +59,7 @@ def take_over(engine: Engine, previous: Engine) -> None:
         getattr(accounts.alerts, name)[rows] = getattr(previous_accounts.alerts, name)[previous_rows]
     accounts.alert_reasons.clear()
     for previous_row, reasons in previous_accounts.alert_reasons.items():
-        accounts.alert_reasons[int(rows[previous_row])] = dict(reasons)
+        accounts.alert_reasons[int(rows[previous_row])] = reasons
     removed = previous_accounts.alerts.removed_rule_alerts
     accounts.alerts.removed_rule_alerts = {int(rows[row]): alerts for row, alerts in removed.items()}
     for name in _LARGER:

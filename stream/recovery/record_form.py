@@ -42,7 +42,11 @@ _KINDS = {
 }
 _ACCOUNT_FROM = {b"r": 1, b"p": PAGE_KEY_BYTES}
 _ID_BYTES = 8
-_ROW_VERSION = bytes([VERSION])
+_ROW_TAG, _PAGE_TAG = b"rp"
+_ROW_AGE = struct.Struct("<17xq")
+"""Version, schema and stream time of a row, then the number of events applied to it, see `row_age`."""
+_PAGE_LENGTHS = frozenset(AGE.size + size for size in range(0, 48, 4) if size % 12 == 0 or size % 16 == 0)
+"""Lengths of whole pages modulo 48: the size of an entry is `PAGE_ENTRY`'s, 12 bytes, or `THING_ENTRY`'s, 16."""
 
 
 class UnreadableRecordError(RowSchemaError):
@@ -120,6 +124,15 @@ def page_of(value: bytes, entries: Sequence[np.dtype[np.void]] = (PAGE_ENTRY, TH
     return value[AGE.size :]
 
 
+def pages_of(values: Sequence[bytes], entries: Sequence[np.dtype[np.void]] = (PAGE_ENTRY, THING_ENTRY)) -> list[bytes]:
+    """`page_of` of all these values, at once."""
+    sizes = np.fromiter(map(len, values), dtype=np.int64, count=len(values)) - AGE.size
+    whole = (sizes >= 0) & np.logical_or.reduce([sizes % entry.itemsize == 0 for entry in entries])
+    if not whole.all():
+        page_of(values[int(whole.argmin())], entries)
+    return [value[AGE.size :] for value in values]
+
+
 def segment_of(value: bytes) -> bytes:
     """A segment of event ids. Raises `RowSchemaError` when it is cut."""
     if len(value) < _ID_BYTES or len(value) % _ID_BYTES:
@@ -132,7 +145,7 @@ def age(key: bytes, value: bytes) -> int:
     """How much a record contains, among those of its key. Raises `RowSchemaError` when it is not whole."""
     tag = tag_of(key)
     if tag == b"r":
-        if value[:1] != _ROW_VERSION or row_age(value) < 0:
+        if value[:1] != bytes([VERSION]) or row_age(value) < 0:
             msg = f"it is cut, or of another version than {VERSION}: {value[:9]!r}, {len(value)} bytes"
             raise RowSchemaError(msg)
         return row_age(value)
@@ -155,12 +168,16 @@ def is_whole(key: bytes, value: bytes) -> bool:
 
 def is_newer(key: bytes, value: bytes, known: bytes) -> bool:
     """Whether a record takes the place of the one before it; the later one does where one of them is not whole."""
-    if key[:1] == b"r" and value[:1] == known[:1] == _ROW_VERSION:
-        later, before = row_age(value), row_age(known)  # as below: of most records by far
-        return later < 0 or before < 0 or later >= before
+    tag = key[0] if key else 0
+    # Rows and pages are nearly all records: they are compared as below, but in a quarter of the time.
+    if tag == _ROW_TAG and len(value) >= _ROW_AGE.size <= len(known) and value[0] == known[0] == VERSION:
+        later, before = _ROW_AGE.unpack_from(value)[0], _ROW_AGE.unpack_from(known)[0]
+        return bool(later >= before or later < 0 or before < 0)
+    if tag == _PAGE_TAG and len(value) % 48 in _PAGE_LENGTHS and len(known) % 48 in _PAGE_LENGTHS:
+        return bool(AGE.unpack_from(value)[0] >= AGE.unpack_from(known)[0])
     try:
         later = age(key, value)
-        return later >= age(key, known)
+        return bool(later >= age(key, known))
     except RowSchemaError:
         return True
 

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from agents.process.memory import give_back_memory
 from agents.worker.client.consumer import Records
 from agents.worker.tasks.processor import Processor
 from agents.worker.tasks.rescorer import any_rescoring
@@ -57,6 +58,10 @@ class WorkLoop:
 
     async def _rescore(self) -> None:
         try:
-            await self._processor.rescorer.rescore(any_rescoring)
+            rescorer = self._processor.rescorer
+            has_caught_up = rescorer.is_catching_up()
+            await rescorer.rescore(any_rescoring)
+            if has_caught_up:
+                give_back_memory()  # that of messages about all accounts
         except Exception as error:  # noqa: BLE001 -- accounts would wait for ever
             self._on_fatal(error)

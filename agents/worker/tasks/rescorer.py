@@ -28,6 +28,10 @@ class Rescorer:
         """`running` are the tasks, `carry_out` takes what they publish, `turn` lets others have their turn."""
         self._running, self._carry_out, self._turn = running, carry_out, turn
 
+    def is_catching_up(self) -> bool:
+        """Whether a task waits for the rescoring that ends its catching up."""
+        return any(task.pair.catching_up for task in self._running())
+
     async def rescore(self, waits: Callable[[PartitionTask], bool]) -> None:
         """Publish all that waits for a rescoring in the running tasks for which `waits` is true."""
         while tasks := [task for task in self._running() if waits(task)]:

@@ -16,6 +16,7 @@ from kafka.errors import KafkaError
 
 from agents.kafka.client import BrokerError
 from agents.process.errors import error_text
+from agents.process.memory import give_back_memory
 from agents.worker.client.consumer import Records
 from agents.worker.commit.checkpoint import Checkpointer
 from agents.worker.fatal import RefusedError
@@ -139,6 +140,7 @@ class Restorer:
                 self.progress_at = time.monotonic()
             if again:
                 return again
+            give_back_memory()  # that of the changelog's records
             await self._introduce()
             seconds = time.monotonic() - self._since
             partitions = sorted(self.processor.tasks)

@@ -89,8 +89,7 @@ class PartitionTask:
         if self.collected_from is None:
             self.collected_from = start
         self.collected_up_to = end
-        for record in records:
-            changelog.keep_newer(self.collected, record.key or b"", record.value)
+        changelog.keep_newest(self.collected, [(record.key or b"", record.value) for record in records])
 
     def has_collected(self, first: int, end: int) -> bool:
         """Whether the changelog was collected whole, given the first offset that it still has and its end."""
