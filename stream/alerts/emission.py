@@ -38,6 +38,7 @@ from stream.alerts.messages import (
 )
 from stream.alerts.reasons import reason_for
 from stream.alerts.storms import DIGEST, StormWatch
+from stream.columns.sorted_set import slice_of
 from stream.measures.base import AnyColumn
 from stream.plan.plan import Plan
 from stream.plan.rules import RulePlan
@@ -47,6 +48,7 @@ from stream.publishing.scored_batch import ScoredBatch
 from stream.publishing.trigger import Trigger
 
 Matrix = NDArray[np.bool_]
+_FIRING = np.array(Phase.FIRING, dtype=np.int8)
 
 
 class _Change(NamedTuple):
@@ -87,7 +89,7 @@ class AlertEmitter:
         Until they are reconciled, or the episode is over: a later one is news.
         """
         self._band_rules = [
-            (score, np.array(columns, dtype=np.intp), np.array(bands, dtype=np.int8))
+            (score, slice_of(np.array(columns, dtype=np.intp)), np.array(bands, dtype=np.int8))
             for score in range(len(plan.scores))
             if (pairs := [(rule.index, rule.band) for rule in plan.rules if rule.marks_band and rule.score == score])
             for columns, bands in [zip(*pairs, strict=True)]
@@ -109,15 +111,18 @@ class AlertEmitter:
         self.storm.end_if_over(scored_batch.as_of_ms, effects)
         if not state.rules:
             return
-        before = state.phase[scored_batch.rows]
+        before = state.phase.take(scored_batch.rows, axis=0)
         wanted = self._wanted(scored_batch, trigger)
+        acknowledged = bool(self._accounts.acknowledgements)
+        if not acknowledged and not np.count_nonzero(before != wanted * _FIRING):
+            return  # nearly always: those that are to be open fire, and no other does
         turns = np.where(wanted, np.int8(AlertInput.FIRE), np.int8(AlertInput.CLEAR))
-        again = self._apply_acknowledgements(scored_batch, before, turns) if self._accounts.acknowledgements else None
+        again = self._apply_acknowledgements(scored_batch, before, turns) if acknowledged else None
         after = PUBLISHED.next(before, turns)
         changed = after != before
         if again is not None:
             changed |= again & is_open(after)
-        if changed.any():
+        if np.count_nonzero(changed):
             positions, columns = np.nonzero(changed)
             changes = [
                 _Change(
@@ -134,7 +139,10 @@ class AlertEmitter:
         wanted = np.zeros((len(rows), len(state.rules)), dtype=bool)
         for score, columns, bands in self._band_rules:
             wanted[:, columns] = scored.scores[score].bands[:, None] == bands
-        wanted[scored.status == int(Status.NEW)] = False
+        is_active = scored.status == int(Status.ACTIVE)
+        all_active = np.count_nonzero(is_active) == len(rows)
+        if not all_active:
+            wanted[scored.status == int(Status.NEW)] = False
         for rule_plan in self._other_rules:
             if rule_plan.boundary_index < 0:
                 condition = holds(rule_plan, rows, scored, state, self._columns, at_boundary=at_boundary)
@@ -146,10 +154,13 @@ class AlertEmitter:
                     fires |= is_open(state.phase[rows, rule_plan.index])
                 fires |= self._fires_early(rule_plan, scored_batch)
             wanted[:, rule_plan.index] = fires
-        wanted[scored.status == int(Status.ENDED)] = False
+        if not all_active:
+            wanted[scored.status == int(Status.ENDED)] = False
         for score, columns in self._about_score:
             # Also those that would wait for the next boundary: there is no score that they could be about.
-            wanted[np.ix_(scored.scores[score].bands == NO_BAND, columns)] = False
+            missing = scored.scores[score].bands == NO_BAND
+            if np.count_nonzero(missing):
+                wanted[np.ix_(missing, columns)] = False
         return wanted
 
     def _fires_early(self, rule_plan: RulePlan, scored_batch: ScoredBatch) -> Matrix:
@@ -161,7 +172,7 @@ class AlertEmitter:
         if rule.for_ms is not None or rule.kind == "forecast":
             return np.zeros(len(rows), dtype=bool)
         fires = holds(rule_plan, rows, scored_batch.scored, state, self._columns, at_boundary=False)
-        if fires.any():
+        if np.count_nonzero(fires):
             fires &= ~in_cooldown(rule_plan, rows, state, scored_batch.as_of_ms)
             fires &= ~daily_limit_reached(rule_plan, rows, state, scored_batch.as_of_ms)
         return fires
