@@ -9,7 +9,6 @@ boundary state in `stream.alerts.boundary_state`, the messages' form in `stream.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +35,7 @@ from stream.alerts.messages import (
     gone_alert,
     orphan_alert,
 )
+from stream.alerts.phase_changes import PhaseChange, with_worse
 from stream.alerts.reasons import reason_for
 from stream.alerts.storms import DIGEST, StormWatch
 from stream.columns.sorted_set import slice_of
@@ -49,31 +49,6 @@ from stream.publishing.trigger import Trigger
 
 Matrix = NDArray[np.bool_]
 _FIRING = np.array(Phase.FIRING, dtype=np.int8)
-
-
-class _Change(NamedTuple):
-    """An alert whose published phase changes, or whose acknowledgement does; `position` is the row's in the batch.
-
-    `worse` is the other alert where one of a band begins and one of a better band ends: see `_worsenings`.
-    `began_ms` is when an episode began, if not at the moment of the row.
-    """
-
-    position: int
-    rule_plan: RulePlan
-    before: Phase
-    after: Phase
-    worse: RulePlan | None = None
-    began_ms: int | None = None
-
-    @property
-    def begins(self) -> bool:
-        """Whether an episode begins."""
-        return self.before == Phase.IDLE
-
-    @property
-    def ends(self) -> bool:
-        """Whether an episode ends."""
-        return self.after == Phase.IDLE
 
 
 class AlertEmitter:
@@ -125,7 +100,7 @@ class AlertEmitter:
         if np.count_nonzero(changed):
             positions, columns = np.nonzero(changed)
             changes = [
-                _Change(
+                PhaseChange(
                     position, self._plan.rules[column], Phase(before[position, column]), Phase(after[position, column])
                 )
                 for position, column in zip(positions.tolist(), columns.tolist(), strict=True)
@@ -139,8 +114,7 @@ class AlertEmitter:
         wanted = np.zeros((len(rows), len(state.rules)), dtype=bool)
         for score, columns, bands in self._band_rules:
             wanted[:, columns] = scored.scores[score].bands[:, None] == bands
-        is_active = scored.status == int(Status.ACTIVE)
-        all_active = np.count_nonzero(is_active) == len(rows)
+        all_active = not np.count_nonzero(scored.status != int(Status.ACTIVE))
         if not all_active:
             wanted[scored.status == int(Status.NEW)] = False
         for rule_plan in self._other_rules:
@@ -214,10 +188,10 @@ class AlertEmitter:
 
     # -- messages -----------------------------------------------------------------------------------------------------
 
-    def _change(self, scored_batch: ScoredBatch, changes: Sequence[_Change], effects: Effects) -> None:
+    def _change(self, scored_batch: ScoredBatch, changes: Sequence[PhaseChange], effects: Effects) -> None:
         """Update the state of alerts, then publish them, so that a storm that begins here covers all of them."""
         accounts, state = self._accounts, self._accounts.alerts
-        changes = _worsenings(changes)
+        changes = with_worse(changes)
         reasons = [self._reason(scored_batch, change) for change in changes]
         fired = []
         for change, reason in zip(changes, reasons, strict=True):
@@ -258,7 +232,7 @@ class AlertEmitter:
         published = self.continued.get(key)
         return None if published is None or published.starts_at > moment_ms else self.continued.pop(key)
 
-    def _reason(self, scored_batch: ScoredBatch, change: _Change) -> Reason:
+    def _reason(self, scored_batch: ScoredBatch, change: PhaseChange) -> Reason:
         """Why an alert fires; that of its episode once it is open."""
         accounts, rule_plan, row = self._accounts, change.rule_plan, int(scored_batch.rows[change.position])
         reason = None if change.begins else accounts.alert_reasons.of(row, rule_plan.name)
@@ -296,7 +270,7 @@ class AlertEmitter:
         texts = {label.name: ", ".join(field_texts(profile, label.field)) for label in policy.labels}
         return {name: text for name, text in texts.items() if text}
 
-    def _emit(self, scored_batch: ScoredBatch, change: _Change, reason: Reason, effects: Effects) -> None:
+    def _emit(self, scored_batch: ScoredBatch, change: PhaseChange, reason: Reason, effects: Effects) -> None:
         accounts, state, rule_plan = self._accounts, self._accounts.alerts, change.rule_plan
         row, column = int(scored_batch.rows[change.position]), rule_plan.index
         episode = Episode(
@@ -314,7 +288,7 @@ class AlertEmitter:
         subject = self._subject(scored_batch, change.position, rule_plan.score)
         self._send(account_alert(rule_plan.rule, subject, episode, condition), effects)
 
-    def _number(self, scored_batch: ScoredBatch, change: _Change) -> float:
+    def _number(self, scored_batch: ScoredBatch, change: PhaseChange) -> float:
         """The number in the sentence about a condition, by the rule's kind: a fall, points, a UTC day or days."""
         rule_plan, state, scored = change.rule_plan, self._accounts.alerts, scored_batch.scored
         rows = scored_batch.rows[[change.position]]
@@ -353,7 +327,9 @@ class AlertEmitter:
             rule_plan, phase = self._plan.rules[column], Phase(state.phase[row, column])
             ended_ms, began_ms = published.ends_at or 0, int(state.began[row, column])
             state.ended[row, column], state.flaps[row, column] = ended_ms, published.flaps
-            change = _Change(position, rule_plan, Phase.IDLE, phase, began_ms=began_ms if began_ms > ended_ms else None)
+            change = PhaseChange(
+                position, rule_plan, Phase.IDLE, phase, began_ms=began_ms if began_ms > ended_ms else None
+            )
             self._change(scored_batch, [change], effects)
             return
         if column is not None:
@@ -392,19 +368,3 @@ class AlertEmitter:
     def _send(alert: Alert, effects: Effects) -> None:
         effects.alerts.append(Message(alert.account_id.encode(), encode(alert)))
         effects.alerted[alert.rule, alert.status] += 1
-
-
-def _worsenings(changes: Sequence[_Change]) -> list[_Change]:
-    """The changes, with the two alerts of each account that moves from a band with an alert to a worse one paired."""
-    by_score: dict[tuple[int, int], list[_Change]] = {}
-    for change in changes:
-        if change.rule_plan.rule.kind == "band" and (change.begins or change.ends):
-            by_score.setdefault((change.position, change.rule_plan.score), []).append(change)
-    worse: dict[tuple[int, int], RulePlan] = {}
-    for (position, _), pair in by_score.items():
-        began = [change.rule_plan for change in pair if change.begins]
-        ended = [change.rule_plan for change in pair if change.ends]
-        for after, before in zip(began, ended, strict=False):
-            if after.band < before.band:
-                worse[position, after.index], worse[position, before.index] = before, after
-    return [change._replace(worse=worse.get((change.position, change.rule_plan.index))) for change in changes]

@@ -164,8 +164,8 @@ class Publisher:
         """
         accounts, rows, result = self._accounts, scored_batch.rows, scored_batch.scored.scores[number]
         missing = result.bands == NO_BAND
-        states, some_missing = np.zeros(len(rows), dtype=np.int8), np.count_nonzero(missing) > 0
-        if some_missing:
+        states, any_missing = np.zeros(len(rows), dtype=np.int8), np.count_nonzero(missing) > 0
+        if any_missing:
             states = np.where(missing, np.maximum(scored_batch.scored.status, int(Status.NO_DATA)), states)
             result = self._as_published(result, rows, number, missing)
             scored_batch = scored_batch.with_score(number, result)
@@ -175,7 +175,7 @@ class Publisher:
         least = self._plan.scores[number].score.min_change
         publish = shift >= least if least > 0 else shift > 0
         publish |= (result.bands != accounts.last_published_band[:, number][rows]) | turns
-        if some_missing:
+        if any_missing:
             publish &= result.bands != NO_BAND  # it never had a value
         selected = publish.nonzero()[0]
         if not selected.size:
