@@ -90,6 +90,7 @@ def _closed(hint: Any) -> tuple[str, ...]:
     return next((values for each in get_args(hint) if (values := _closed(each))), ())
 
 
+@lru_cache(_MOST_TYPES)
 def attribute_of(field: str) -> str:
     """The attribute of an event that has a field: a name in Python, whatever the field is called."""
     return field if _PLAIN_ATTRIBUTE.fullmatch(field) else "_" + field.encode().hex()

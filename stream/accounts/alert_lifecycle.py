@@ -81,7 +81,7 @@ class Lifecycle:
     def next(self, phases: NDArray[np.int8], inputs: NDArray[np.int8]) -> NDArray[np.int8]:
         """The next phase of each alert, int8, same shape; raises `IllegalTransitionError`."""
         after = np.asarray(self._table[phases, inputs])
-        if after.min(initial=0) < 0:
+        if np.count_nonzero(after < 0):
             index = tuple(np.argwhere(after < 0)[0])
             phase, alert_input = Phase(phases[index]), AlertInput(inputs[index])
             msg = f"{self.name} phase of an alert: no transition from {phase.name} on {alert_input.name}"

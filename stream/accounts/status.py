@@ -60,6 +60,8 @@ class Status(IntEnum):
     ENDED = 3
 
 
+_ACTIVE, _NO_DATA = np.array(Status.ACTIVE, dtype=np.int8), np.array(Status.NO_DATA, dtype=np.int8)
+
 STATES: dict[int, State | None] = {
     Status.UNKNOWN: None,
     Status.ACTIVE: None,
@@ -98,17 +100,11 @@ def ended_ms(accounts: Accounts, columns: Sequence[AnyColumn], rows: Rows, as_of
     An event ends an account at its time. A profile's `ended_at` ends it for that whole day: an event of the same
     day is not one after the end.
     """
-    last_ms = accounts.life_ms[rows]
-    ended = np.full(len(rows), NEVER, dtype=np.int64)
-    for index in accounts.plan.ending_columns:
-        column = columns[index]
-        assert isinstance(column, LatestColumn), "the plan makes it one"
-        np.maximum(ended, column.times[rows], out=ended)
+    last_ms, calendar = accounts.life_ms[rows], accounts.plan.calendar
+    ended = _last_end(accounts, columns, rows)
     ended[last_ms > ended] = NEVER
     days = accounts.profile_end_day[rows]
-    calendar = accounts.plan.calendar
-    by_profile = days <= calendar.pane_of(as_of_ms, "day")
-    if by_profile.any():
+    if accounts.profiles and np.count_nonzero(by_profile := days <= calendar.pane_of(as_of_ms, "day")):
         by_profile &= calendar.panes_of(last_ms, "day") <= days
         starts = calendar.starts_ms(np.where(by_profile, days, 0), "day")
         ended = np.where(by_profile, np.where(ended == NEVER, starts, np.minimum(ended, starts)), ended)
@@ -118,6 +114,17 @@ def ended_ms(accounts: Accounts, columns: Sequence[AnyColumn], rows: Rows, as_of
     return ended
 
 
+def _last_end(accounts: Accounts, columns: Sequence[AnyColumn], rows: Rows) -> NDArray[np.int64]:
+    """When the last event that can end an account came (epoch ms), int64 (k,); `NEVER` without."""
+    ended: NDArray[np.int64] | None = None
+    for index in accounts.plan.ending_columns:
+        column = columns[index]
+        assert isinstance(column, LatestColumn), "the plan makes it one"
+        times = column.times[rows]
+        ended = times if ended is None else np.maximum(ended, times)
+    return np.full(len(rows), NEVER, dtype=np.int64) if ended is None else ended
+
+
 def status_of(
     accounts: Accounts, columns: Sequence[AnyColumn], rows: Rows, as_of_ms: int, has_score: NDArray[np.bool_]
 ) -> NDArray[np.int8]:
@@ -125,11 +132,13 @@ def status_of(
     plan, calendar = accounts.plan, accounts.plan.calendar
     today = calendar.pane_of(as_of_ms, "day")
     last_ms = accounts.life_ms[rows]
-    silent = (last_ms == NEVER) | (today - calendar.panes_of(last_ms, "day") >= plan.dormant_days)
-    status = np.where(silent | ~has_score, np.int8(Status.NO_DATA), np.int8(Status.ACTIVE))
+    heard = calendar.panes_of(last_ms, "day") > today - plan.dormant_days  # `NEVER` lies before all days
+    status = np.where(heard & has_score, _ACTIVE, _NO_DATA)
     new_accounts = plan.policy.new_accounts
     if new_accounts is not None:
-        new = today - calendar.panes_of(accounts.first_ms[rows], "day") < new_accounts.min_age_days
-        status[new & (status == int(Status.ACTIVE))] = int(Status.NEW)
-    status[ended_ms(accounts, columns, rows, as_of_ms) != NEVER] = int(Status.ENDED)
+        new = calendar.panes_of(accounts.first_ms[rows], "day") > today - new_accounts.min_age_days
+        if np.count_nonzero(new):
+            status[new & (status == _ACTIVE)] = int(Status.NEW)
+    if plan.ending_columns or accounts.profiles or accounts.merges.into:
+        status[ended_ms(accounts, columns, rows, as_of_ms) != NEVER] = int(Status.ENDED)
     return status

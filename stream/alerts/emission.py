@@ -9,7 +9,6 @@ boundary state in `stream.alerts.boundary_state`, the messages' form in `stream.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,8 +35,10 @@ from stream.alerts.messages import (
     gone_alert,
     orphan_alert,
 )
+from stream.alerts.phase_changes import PhaseChange, with_worse
 from stream.alerts.reasons import reason_for
 from stream.alerts.storms import DIGEST, StormWatch
+from stream.columns.sorted_set import slice_of
 from stream.measures.base import AnyColumn
 from stream.plan.plan import Plan
 from stream.plan.rules import RulePlan
@@ -47,31 +48,7 @@ from stream.publishing.scored_batch import ScoredBatch
 from stream.publishing.trigger import Trigger
 
 Matrix = NDArray[np.bool_]
-
-
-class _Change(NamedTuple):
-    """An alert whose published phase changes, or whose acknowledgement does; `position` is the row's in the batch.
-
-    `worse` is the other alert where one of a band begins and one of a better band ends: see `_worsenings`.
-    `began_ms` is when an episode began, if not at the moment of the row.
-    """
-
-    position: int
-    rule_plan: RulePlan
-    before: Phase
-    after: Phase
-    worse: RulePlan | None = None
-    began_ms: int | None = None
-
-    @property
-    def begins(self) -> bool:
-        """Whether an episode begins."""
-        return self.before == Phase.IDLE
-
-    @property
-    def ends(self) -> bool:
-        """Whether an episode ends."""
-        return self.after == Phase.IDLE
+_FIRING = np.array(Phase.FIRING, dtype=np.int8)
 
 
 class AlertEmitter:
@@ -87,7 +64,7 @@ class AlertEmitter:
         Until they are reconciled, or the episode is over: a later one is news.
         """
         self._band_rules = [
-            (score, np.array(columns, dtype=np.intp), np.array(bands, dtype=np.int8))
+            (score, slice_of(np.array(columns, dtype=np.intp)), np.array(bands, dtype=np.int8))
             for score in range(len(plan.scores))
             if (pairs := [(rule.index, rule.band) for rule in plan.rules if rule.marks_band and rule.score == score])
             for columns, bands in [zip(*pairs, strict=True)]
@@ -109,18 +86,21 @@ class AlertEmitter:
         self.storm.end_if_over(scored_batch.as_of_ms, effects)
         if not state.rules:
             return
-        before = state.phase[scored_batch.rows]
+        before = state.phase.take(scored_batch.rows, axis=0)
         wanted = self._wanted(scored_batch, trigger)
+        acknowledged = bool(self._accounts.acknowledgements)
+        if not acknowledged and not np.count_nonzero(before != wanted * _FIRING):
+            return  # nearly always: those that are to be open fire, and no other does
         turns = np.where(wanted, np.int8(AlertInput.FIRE), np.int8(AlertInput.CLEAR))
-        again = self._apply_acknowledgements(scored_batch, before, turns) if self._accounts.acknowledgements else None
+        again = self._apply_acknowledgements(scored_batch, before, turns) if acknowledged else None
         after = PUBLISHED.next(before, turns)
         changed = after != before
         if again is not None:
             changed |= again & is_open(after)
-        if changed.any():
+        if np.count_nonzero(changed):
             positions, columns = np.nonzero(changed)
             changes = [
-                _Change(
+                PhaseChange(
                     position, self._plan.rules[column], Phase(before[position, column]), Phase(after[position, column])
                 )
                 for position, column in zip(positions.tolist(), columns.tolist(), strict=True)
@@ -134,7 +114,9 @@ class AlertEmitter:
         wanted = np.zeros((len(rows), len(state.rules)), dtype=bool)
         for score, columns, bands in self._band_rules:
             wanted[:, columns] = scored.scores[score].bands[:, None] == bands
-        wanted[scored.status == int(Status.NEW)] = False
+        all_active = not np.count_nonzero(scored.status != int(Status.ACTIVE))
+        if not all_active:
+            wanted[scored.status == int(Status.NEW)] = False
         for rule_plan in self._other_rules:
             if rule_plan.boundary_index < 0:
                 condition = holds(rule_plan, rows, scored, state, self._columns, at_boundary=at_boundary)
@@ -146,10 +128,13 @@ class AlertEmitter:
                     fires |= is_open(state.phase[rows, rule_plan.index])
                 fires |= self._fires_early(rule_plan, scored_batch)
             wanted[:, rule_plan.index] = fires
-        wanted[scored.status == int(Status.ENDED)] = False
+        if not all_active:
+            wanted[scored.status == int(Status.ENDED)] = False
         for score, columns in self._about_score:
             # Also those that would wait for the next boundary: there is no score that they could be about.
-            wanted[np.ix_(scored.scores[score].bands == NO_BAND, columns)] = False
+            missing = scored.scores[score].bands == NO_BAND
+            if np.count_nonzero(missing):
+                wanted[np.ix_(missing, columns)] = False
         return wanted
 
     def _fires_early(self, rule_plan: RulePlan, scored_batch: ScoredBatch) -> Matrix:
@@ -161,7 +146,7 @@ class AlertEmitter:
         if rule.for_ms is not None or rule.kind == "forecast":
             return np.zeros(len(rows), dtype=bool)
         fires = holds(rule_plan, rows, scored_batch.scored, state, self._columns, at_boundary=False)
-        if fires.any():
+        if np.count_nonzero(fires):
             fires &= ~in_cooldown(rule_plan, rows, state, scored_batch.as_of_ms)
             fires &= ~daily_limit_reached(rule_plan, rows, state, scored_batch.as_of_ms)
         return fires
@@ -203,10 +188,10 @@ class AlertEmitter:
 
     # -- messages -----------------------------------------------------------------------------------------------------
 
-    def _change(self, scored_batch: ScoredBatch, changes: Sequence[_Change], effects: Effects) -> None:
+    def _change(self, scored_batch: ScoredBatch, changes: Sequence[PhaseChange], effects: Effects) -> None:
         """Update the state of alerts, then publish them, so that a storm that begins here covers all of them."""
         accounts, state = self._accounts, self._accounts.alerts
-        changes = _worsenings(changes)
+        changes = with_worse(changes)
         reasons = [self._reason(scored_batch, change) for change in changes]
         fired = []
         for change, reason in zip(changes, reasons, strict=True):
@@ -245,7 +230,7 @@ class AlertEmitter:
         published = self.continued.get(key)
         return None if published is None or published.starts_at > moment_ms else self.continued.pop(key)
 
-    def _reason(self, scored_batch: ScoredBatch, change: _Change) -> Reason:
+    def _reason(self, scored_batch: ScoredBatch, change: PhaseChange) -> Reason:
         """Why an alert fires; that of its episode once it is open."""
         accounts, rule_plan, row = self._accounts, change.rule_plan, int(scored_batch.rows[change.position])
         reason = None if change.begins else accounts.alert_reasons.of(row, rule_plan.name)
@@ -283,7 +268,7 @@ class AlertEmitter:
         texts = {label.name: ", ".join(field_texts(profile, label.field)) for label in policy.labels}
         return {name: text for name, text in texts.items() if text}
 
-    def _emit(self, scored_batch: ScoredBatch, change: _Change, reason: Reason, effects: Effects) -> None:
+    def _emit(self, scored_batch: ScoredBatch, change: PhaseChange, reason: Reason, effects: Effects) -> None:
         accounts, state, rule_plan = self._accounts, self._accounts.alerts, change.rule_plan
         row, column = int(scored_batch.rows[change.position]), rule_plan.index
         episode = Episode(
@@ -301,7 +286,7 @@ class AlertEmitter:
         subject = self._subject(scored_batch, change.position, rule_plan.score)
         self._send(account_alert(rule_plan.rule, subject, episode, condition), effects)
 
-    def _number(self, scored_batch: ScoredBatch, change: _Change) -> float:
+    def _number(self, scored_batch: ScoredBatch, change: PhaseChange) -> float:
         """The number in the sentence about a condition, by the rule's kind: a fall, points, a UTC day or days."""
         rule_plan, state, scored = change.rule_plan, self._accounts.alerts, scored_batch.scored
         rows = scored_batch.rows[[change.position]]
@@ -340,7 +325,9 @@ class AlertEmitter:
             rule_plan, phase = self._plan.rules[column], Phase(state.phase[row, column])
             ended_ms, began_ms = published.ends_at or 0, int(state.began[row, column])
             state.ended[row, column], state.flaps[row, column] = ended_ms, published.flaps
-            change = _Change(position, rule_plan, Phase.IDLE, phase, began_ms=began_ms if began_ms > ended_ms else None)
+            change = PhaseChange(
+                position, rule_plan, Phase.IDLE, phase, began_ms=began_ms if began_ms > ended_ms else None
+            )
             self._change(scored_batch, [change], effects)
             return
         if column is not None:
@@ -379,19 +366,3 @@ class AlertEmitter:
     def _send(alert: Alert, effects: Effects) -> None:
         effects.alerts.append(Message(alert.account_id.encode(), encode(alert)))
         effects.alerted[alert.rule, alert.status] += 1
-
-
-def _worsenings(changes: Sequence[_Change]) -> list[_Change]:
-    """The changes, with the two alerts of each account that moves from a band with an alert to a worse one paired."""
-    by_score: dict[tuple[int, int], list[_Change]] = {}
-    for change in changes:
-        if change.rule_plan.rule.kind == "band" and (change.begins or change.ends):
-            by_score.setdefault((change.position, change.rule_plan.score), []).append(change)
-    worse: dict[tuple[int, int], RulePlan] = {}
-    for (position, _), pair in by_score.items():
-        began = [change.rule_plan for change in pair if change.begins]
-        ended = [change.rule_plan for change in pair if change.ends]
-        for after, before in zip(began, ended, strict=False):
-            if after.band < before.band:
-                worse[position, after.index], worse[position, before.index] = before, after
-    return [change._replace(worse=worse.get((change.position, change.rule_plan.index))) for change in changes]

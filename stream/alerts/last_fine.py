@@ -16,6 +16,7 @@ from stream.accounts.accounts import Accounts
 from stream.accounts.alert_lifecycle import is_open
 from stream.columns.columns import Rows
 from stream.columns.panes import UNIT_MS
+from stream.columns.sorted_set import slice_of
 from stream.plan.plan import Plan
 from stream.publishing.scored_batch import ScoredBatch
 
@@ -37,7 +38,7 @@ class LastFine:
         self._accounts = accounts
         rules = [rule for rule in plan.rules if rule.rule.kind in SCORE_KINDS]
         self._rules_of = {
-            number: np.array([rule.index for rule in rules if rule.score == number], dtype=np.intp)
+            number: slice_of(np.array([rule.index for rule in rules if rule.score == number], dtype=np.intp))
             for number in sorted({rule.score for rule in plan.rules})
         }
         """Columns in `AlertState` of the rules about each score that has alerts."""
@@ -55,36 +56,40 @@ class LastFine:
     def follow(self, scored_batch: ScoredBatch) -> None:
         """Move the references of a batch that was published, and whose alerts were emitted."""
         for number, columns in self._rules_of.items():
-            rows = scored_batch.rows
-            fine = ~is_open(self._accounts.alerts.phase[np.ix_(rows, columns)]).any(axis=1)
-            fine &= self._fine_bands[number][scored_batch.scored.scores[number].bands]
-            if fine.any():
-                self._follow(number, scored_batch, np.flatnonzero(fine))
+            fine = self._fine_bands[number][scored_batch.scored.scores[number].bands].nonzero()[0]
+            if len(fine):
+                phases = self._accounts.alerts.phase[scored_batch.rows[fine]][:, columns]
+                fine = fine[~np.logical_or.reduce(is_open(phases), axis=1)]
+            if len(fine):
+                self._follow(number, scored_batch, fine)
 
     def _follow(self, number: int, scored_batch: ScoredBatch, selected: Selected) -> None:
         """Move score `number` of the rows at positions `selected` of the batch."""
         accounts, now_ms = self._accounts, scored_batch.as_of_ms
         result, rows = scored_batch.scored.scores[number], scored_batch.rows[selected]
-        values, age = result.values[selected], now_ms - accounts.fine_ms[rows, number]
-        expired = (age >= LONGEST_MS) & (accounts.fine_ms[rows, number] > 0) & (accounts.later_ms[rows, number] > 0)
-        if expired.any():
+        fine_ms, later_ms = accounts.fine_ms[:, number], accounts.later_ms[:, number]
+        values, is_old = result.values[selected], now_ms - fine_ms[rows] >= _HALF_MS
+        if any_old := np.count_nonzero(is_old):
+            expired = (now_ms - fine_ms[rows] >= LONGEST_MS) & (fine_ms[rows] > 0) & (later_ms[rows] > 0)
             self._promote(number, rows[expired])
-            age = now_ms - accounts.fine_ms[rows, number]
-        # An equal score is taken again only now and then: each reference that moves makes its row be saved.
-        above = values - accounts.fine_score[rows, number]
-        best = (accounts.fine_ms[rows, number] == 0) | (above > _EQUAL) | ((above >= -_EQUAL) & (age >= _HALF_MS))
-        second = ~best & (age >= _HALF_MS)
-        second &= (accounts.later_ms[rows, number] == 0) | (values > accounts.later_score[rows, number] + _EQUAL)
-        accounts.later_ms[rows[best], number] = 0
-        for names, chosen in ((_FINE, best), (_LATER, second)):
-            if chosen.any():
-                self._set(names, number, scored_batch.pick(selected[chosen]))
+            is_old = now_ms - fine_ms[rows] >= _HALF_MS
+        above = values - accounts.fine_score[:, number][rows]
+        best = (fine_ms[rows] == 0) | (above > _EQUAL)
+        if any_old:
+            # An equal score is taken again only now and then: each reference that moves makes its row be saved.
+            best |= (above >= -_EQUAL) & is_old
+            second = ~best & is_old
+            second &= (later_ms[rows] == 0) | (values > accounts.later_score[:, number][rows] + _EQUAL)
+            self._set(_LATER, number, scored_batch, selected[second])
+        if np.count_nonzero(best):
+            later_ms[rows[best]] = 0
+            self._set(_FINE, number, scored_batch, selected[best])
 
-    def _set(self, names: tuple[str, str, str], number: int, scored_batch: ScoredBatch) -> None:
-        accounts, rows, result = self._accounts, scored_batch.rows, scored_batch.scored.scores[number]
+    def _set(self, names: tuple[str, str, str], number: int, scored_batch: ScoredBatch, selected: Selected) -> None:
+        accounts, result, rows = self._accounts, scored_batch.scored.scores[number], scored_batch.rows[selected]
         ms, score, parts = (getattr(accounts, name) for name in names)
-        ms[rows, number], score[rows, number] = scored_batch.as_of_ms, result.values
-        parts[rows, accounts.parts_of[number]] = result.parts
+        ms[:, number][rows], score[:, number][rows] = scored_batch.as_of_ms, result.values[selected]
+        parts[:, accounts.parts_of[number]][rows] = result.parts[selected]
         accounts.dirty[rows] = True
 
     def _promote(self, number: int, rows: Rows) -> None:

@@ -69,6 +69,8 @@ class PaneColumn:
     def advance(self, as_of_ms: int) -> None:
         """Move the newest pane to that of `as_of_ms` (epoch ms), clearing the slots of panes in between; never back."""
         pane = self.calendar.pane_of(as_of_ms, self.unit)
+        if pane == self.newest:
+            return
         if self.newest is not None and pane > self.newest:
             if self._totals is not None:
                 self._totals.advance(self.values, self.newest, pane)
@@ -106,11 +108,12 @@ class PaneColumn:
     def _add(self, flat: NDArray[np.int64], amounts: NDArray[np.float64] | None) -> NDArray[Any] | None:
         """Add to the panes; returns the amounts in the ring's unit, whole numbers."""
         if amounts is not None:
-            if self.divisor > 1 and (amounts % self.divisor).any():
+            if self.divisor > 1 and np.count_nonzero(amounts % self.divisor):
                 self._refine(amounts)
             amounts = amounts / self.divisor
         values = self.values.reshape(-1)
-        if _largest(values[flat]) + (len(flat) if amounts is None else np.abs(amounts).sum()) <= self._limit:
+        most = len(flat) if amounts is None else np.add.reduce(np.abs(amounts))
+        if _largest(values[flat]) + most <= self._limit:
             # Even if all of it were for one pane.
             np.add.at(values, flat, values.dtype.type(1) if amounts is None else amounts.astype(values.dtype))
         else:
@@ -152,7 +155,7 @@ class PaneColumn:
         assert self.newest is not None
         if self._totals is not None:
             totals = self._totals.read(self.values, self.newest, window, skip, rows)
-            return np.asarray(totals if self.divisor == 1 else totals * self.divisor, dtype=np.float64)
+            return (totals if self.divisor == 1 else totals * self.divisor).astype(np.float64)
         values = self.values[rows]
         return self._reduced([values[:, run] for run in window_runs(self.newest - skip, self.panes, window)])
 
@@ -176,10 +179,14 @@ class PaneColumn:
     def read_at_least(self, rows: Rows, window: int) -> NDArray[np.float64]:
         """Totals of the `window` complete panes, the newest pane in place of the oldest where it has more, (k,)."""
         assert self.newest is not None
-        oldest, newest = (self.values[rows, (self.newest - ago) % self.panes] for ago in (window, 0))
+        oldest, newest = self._pane(self.newest - window)[rows], self._pane(self.newest)[rows]
         less = np.minimum(oldest, newest).astype(np.float64)
         both = self.read(rows, window + 1)
-        return np.asarray(both - (less * self.divisor if self.adds else less), dtype=np.float64)
+        return np.asarray(both - (less * self.divisor if self.adds else less))
+
+    def _pane(self, number: int) -> NDArray[Any]:
+        """One pane of every row."""
+        return self.values[:, number % self.panes]
 
     def read_blocks(self, rows: Rows, window: int, blocks: int, skip: int = 0) -> NDArray[np.float64]:
         """Totals of the window and of the `blocks` windows before it, newest first, float64 (k, blocks + 1).
@@ -300,7 +307,7 @@ class PaneColumn:
 
 def _largest(numbers: NDArray[Any]) -> float:
     """The largest absolute number of an array; 0 of an empty one."""
-    return max(float(numbers.max(initial=0)), -float(numbers.min(initial=0)))
+    return float(np.maximum.reduce(np.abs(numbers, dtype=np.float64), axis=None, initial=0.0))
 
 
 def _summed(

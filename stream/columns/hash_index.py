@@ -20,6 +20,10 @@ BLANK_HASH = np.uint64(xxhash.xxh3_64_intdigest(b""))
 """The hash of a text that is empty or has nothing but white space."""
 FEW = 128
 """Up to so many keys are looked up one by one: a call for whole arrays costs some 0.2 ms, whatever their length."""
+# Arrays without a dimension, of which numpy makes a number of an array's type in half the time of one of its scalars.
+_GOLDEN = np.array(0x9E3779B97F4A7C15, dtype=np.uint64)
+_SHIFTS = tuple(np.array(shift, dtype=np.uint64) for shift in (30, 27, 31))
+_FACTORS = tuple(np.array(factor, dtype=np.uint64) for factor in (0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 _REST = 48
 """Up to so many keys that are left of more are looked up one by one: a round for whole arrays costs as much."""
 
@@ -35,9 +39,7 @@ def hash_ids(texts: Sequence[str]) -> Hashes:
     A blank text has the hash `BLANK_HASH`.
     """
     digests = map(xxhash.xxh3_64_intdigest, map(str.encode, map(str.strip, texts)))
-    hashes = np.fromiter(digests, dtype=np.uint64, count=len(texts))
-    hashes[hashes == 0] = 1
-    return hashes
+    return _without_zero(np.fromiter(digests, dtype=np.uint64, count=len(texts)))
 
 
 class HashCache(dict[str | None, int]):
@@ -62,14 +64,20 @@ class HashCache(dict[str | None, int]):
 
 def mix(rows: NDArray[np.int64], hashes: Hashes) -> Hashes:
     """One key of row number and hash, uint64 (k,), never 0. Source: SplitMix64's finalizer (Steele et al. 2014)."""
-    key = hashes ^ (rows.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15))
-    key ^= key >> np.uint64(30)
-    key *= np.uint64(0xBF58476D1CE4E5B9)
-    key ^= key >> np.uint64(27)
-    key *= np.uint64(0x94D049BB133111EB)
-    key ^= key >> np.uint64(31)
-    key[key == 0] = np.uint64(1)
-    return key
+    key = hashes ^ (rows.view(np.uint64) * _GOLDEN)
+    key ^= key >> _SHIFTS[0]
+    key *= _FACTORS[0]
+    key ^= key >> _SHIFTS[1]
+    key *= _FACTORS[1]
+    key ^= key >> _SHIFTS[2]
+    return _without_zero(key)
+
+
+def _without_zero(hashes: Hashes) -> Hashes:
+    """The hashes with 1 in place of 0, in place."""
+    if np.count_nonzero(hashes) < len(hashes):
+        hashes[hashes == 0] = 1
+    return hashes
 
 
 class HashIndex:
@@ -105,7 +113,7 @@ class HashIndex:
         if not self._count:
             return contained
         if len(keys) <= self._few:
-            self._find_few(keys.tolist(), range(len(keys)), (keys & np.uint64(len(self._keys) - 1)).tolist(), contained)
+            self._find_few(few := keys.tolist(), range(len(few)), self._slots_of(few), contained)
             return contained
         pending, mask = np.arange(len(keys)), np.uint64(len(self._keys) - 1)
         slots = keys & mask
@@ -118,6 +126,11 @@ class HashIndex:
             slots = (slots[continued] + np.uint64(1)) & mask
         self._find_few(keys[pending].tolist(), pending.tolist(), slots.tolist(), contained)
         return contained
+
+    def _slots_of(self, keys: list[int]) -> list[int]:
+        """The slot in which the search for each key begins."""
+        mask = len(self._keys) - 1
+        return [key & mask for key in keys]
 
     def _find_few(
         self, keys: list[int], indexes: Sequence[int], slots: list[int], contained: NDArray[np.bool_]
@@ -139,8 +152,7 @@ class HashIndex:
         positions = np.empty(len(keys), dtype=np.int64)
         new = np.zeros(len(keys), dtype=bool)
         if len(keys) <= self._few:
-            slots = (keys & np.uint64(len(self._keys) - 1)).tolist()
-            self._add_few(keys.tolist(), range(len(keys)), slots, positions, new)
+            self._add_few(few := keys.tolist(), range(len(few)), self._slots_of(few), positions, new)
             return positions, new
         pending, rest = self._add_most(keys, positions, new)
         self._add_few(keys[pending].tolist(), pending.tolist(), rest.tolist(), positions, new)

@@ -70,8 +70,11 @@ class Members:
         Their memory is freed when they are more than half of all.
         """
         pane = self.calendar.pane_of(as_of_ms, self.unit)
-        if self.newest is not None and pane > self.newest:
-            self.ring[:, slots_passed(self.newest, pane, self.panes)] = 0
+        if self.newest is not None:
+            if pane <= self.newest and not self._cleared:
+                return  # no member has left a ring
+            if pane > self.newest:
+                self.ring[:, slots_passed(self.newest, pane, self.panes)] = 0
         self.newest = pane if self.newest is None else max(pane, self.newest)
         count = len(self)
         if count >= _COMPACT_FROM and count - int(self.ring.sum()) > count // 2:
@@ -99,29 +102,32 @@ class Members:
         assert self.newest is not None, "advance comes before aggregate"
         panes = self.calendar.panes_of(times, self.unit)
         inside = (hashes != 0) & (panes > self.newest - self.panes)
-        if not inside.all():
+        if np.count_nonzero(inside) < len(inside):
             rows, panes, hashes = rows[inside], panes[inside], hashes[inside]
         if len(rows):
             self._add(rows, hashes, panes.astype(np.int32), None)
 
     def _add(self, rows: Rows, hashes: Hashes, panes: NDArray[np.int32], pages: NDArray[np.uint16] | None) -> None:
         positions, new = self._index.add(mix(rows, hashes))
-        if new.any():
+        if np.count_nonzero(new):
             self._append(rows[new], hashes[new], positions[new], None if pages is None else pages[new])
         seen = sorted_set(positions)
         before = self._pane[seen]
         np.maximum.at(self._pane, positions, panes)
         after = self._pane[seen]
         moved = after > before
+        if not np.count_nonzero(moved):
+            return  # all of them were seen in these panes before
         seen, before, after = seen[moved], before[moved], after[moved]
         owners = self._owner[seen].astype(np.int64)
         slots = owners * self.panes + after % self.panes
         self._widen(slots)
-        ring = self.ring.reshape(-1)
-        np.add.at(ring, slots, 1)
+        ring, one = self.ring.reshape(-1), np.ones((), dtype=self.ring.dtype)
+        np.add.at(ring, slots, one)
         assert self.newest is not None
         counted = before > self.newest - self.panes
-        np.subtract.at(ring, owners[counted] * self.panes + before[counted] % self.panes, 1)
+        if np.count_nonzero(counted):
+            np.subtract.at(ring, owners[counted] * self.panes + before[counted] % self.panes, one)
         if pages is None:
             self._pages.touch(owners, self._page[seen])
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from stream.columns.columns import Rows
 from stream.columns.growth import stretch
-from stream.columns.sorted_set import sorted_set
+from stream.columns.sorted_set import begins_of, sorted_set
 
 PAGE_ENTRIES = 512
 
@@ -127,10 +127,11 @@ class Pages:
 
 def rank(rows: Rows) -> NDArray[np.int64]:
     """How many equal rows are before each, int64 (k,)."""
+    if len(rows) <= 1:
+        return np.zeros(len(rows), dtype=np.int64)
     order = np.argsort(rows, kind="stable")
     ordered = rows[order]
-    starts = np.append(True, ordered[1:] != ordered[:-1]) if len(rows) else np.zeros(0, dtype=bool)
-    first = np.maximum.accumulate(np.where(starts, np.arange(len(rows)), 0))
+    first = np.maximum.accumulate(np.where(begins_of(ordered), np.arange(len(rows)), 0))
     ranks = np.empty(len(rows), dtype=np.int64)
     ranks[order] = np.arange(len(rows)) - first
     return ranks

@@ -41,7 +41,7 @@ class WindowTotals:
             inside = ago < window + skip
             if skip:
                 inside &= ago >= skip
-            if inside.all():
+            if np.count_nonzero(inside) == len(inside):
                 np.add.at(total, rows, 1 if amounts is None else amounts)
             else:
                 np.add.at(total, rows[inside], 1 if amounts is None else amounts[inside])

@@ -177,12 +177,14 @@ class Engine:
         if mode is Mode.CONFLATED:
             self.catching_up = True
             self._rescoring.end_at_head()
-        self.erasure.begin(cut.erases for cut in cuts if cut.erases is not None)
+        if cuts:
+            self.erasure.begin(cut.erases for cut in cuts if cut.erases is not None)
         reached = dict(self.position)
         for substep in split_at(batches, cuts, self.sources):
             self._ingest(substep.batches, mode, now_ms, effects)
-            if cuts:  # what is cut for changes accounts otherwise than by records of theirs
-                self._finish_boundary(effects)
+            if not cuts:
+                break  # nothing to erase or to merge
+            self._finish_boundary(effects)  # what is cut for changes accounts otherwise than by records of theirs
             reached = positions_after(reached, [batch for _, batch in substep.batches])
             self.erasure.carry_out(self.position, reached, self.as_of or 0, effects)
             self.merging.carry_out(self.position, reached, self._host(mode, effects), effects)
@@ -511,9 +513,9 @@ class Engine:
         accounts.pulse[rows] = False
         if mode is not Mode.EXACT:
             score_pending = accounts.score_pending[rows]
-            if score_pending.any():
+            if pending := np.count_nonzero(score_pending):
                 self.publisher.scores(
-                    scored_batch if score_pending.all() else scored_batch.pick(score_pending), effects
+                    scored_batch if pending == len(rows) else scored_batch.pick(score_pending), effects
                 )
 
     def flush(self, mode: Mode) -> Effects:

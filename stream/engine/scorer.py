@@ -47,6 +47,8 @@ class Scorer:
     ) -> None:
         """Bind to one policy and one partition."""
         self._plan, self._accounts, self._columns, self._time, self._peers = plan, accounts, columns, time, peers
+        self._panes: tuple[int, int] | None = None
+        """The hour and the day that all columns are at; None where they are at those of different clocks."""
 
     def advance_columns(self) -> None:
         """Bring all columns to stream time, those of sources that can go idle to the clocks of these.
@@ -56,6 +58,12 @@ class Scorer:
         source_of = self._plan.idle_source_columns
         first = self._time.advance_source_clocks() if source_of else frozenset()
         as_of_ms, clocks = self._time.current_ms(), self._time.source_clocks
+        before, self._panes = self._panes, None
+        if all(clock == as_of_ms for clock in clocks.values()):
+            calendar = self._plan.calendar
+            self._panes = calendar.pane_of(as_of_ms, "hour"), calendar.pane_of(as_of_ms, "day")
+            if self._panes == before and not first:
+                return
         for number, column in enumerate(self._columns):
             source = source_of.get(number, "")
             if source in first:

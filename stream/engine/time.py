@@ -31,6 +31,7 @@ event exactly on a boundary belongs to the interval that the boundary ends (`Cal
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -66,6 +67,8 @@ class StreamTime:
         self._watermarks: dict[str, int] = {}
         self._source_clocks: dict[str, int] = {}
         self._idle: tuple[str, ...] = ()
+        self._none_idle_until_ms = -math.inf
+        """No source is idle until then: the first limit of those that there were the last time."""
 
     # -- read ---------------------------------------------------------------------------------------------------------
 
@@ -103,10 +106,11 @@ class StreamTime:
 
     def idle_since(self) -> dict[str, int]:
         """For each source that is idle as of now the time (ms) since which it is, sorted by source."""
-        if self._as_of_ms is None:
+        if self._as_of_ms is None or self._as_of_ms <= self._none_idle_until_ms:
             return {}
         limits = ((source, self._watermarks.get(source), after) for source, after in self._idle_after_ms.items())
-        since = ((source, watermark + after) for source, watermark, after in limits if watermark is not None)
+        since = [(source, watermark + after) for source, watermark, after in limits if watermark is not None]
+        self._none_idle_until_ms = min((since_ms for _, since_ms in since), default=math.inf)
         return {source: since_ms for source, since_ms in sorted(since) if self._as_of_ms > since_ms}
 
     def boundaries_until(self, number: int) -> range:
@@ -170,7 +174,10 @@ class StreamTime:
 
     def observe(self, source: str, event_ms: int) -> None:
         """Move a source's watermark up to an event time (ms)."""
-        self._watermarks[source] = max(self._watermarks.get(source, 0), event_ms)
+        before = self._watermarks.get(source)
+        if before is None:
+            self._none_idle_until_ms = -math.inf  # the limit of a new source may be the first
+        self._watermarks[source] = max(before or 0, event_ms)
 
     def advance_source_clocks(self) -> frozenset[str]:
         """Bring the clocks of sources that can go idle to stream time, or to where each source went idle.
@@ -181,14 +188,16 @@ class StreamTime:
         is idle its clock stands still, and so does every window that reads it. A source without an event has no clock:
         its first event may be so old that it is idle at once, and its clock lies before stream time then.
         """
-        as_of_ms, before = self.current_ms(), frozenset(self._source_clocks)
+        as_of_ms, clocks, first = self.current_ms(), self._source_clocks, []
         for source, after_ms in self._idle_after_ms.items():
-            watermark = self._watermarks.get(source)
-            if watermark is None and source not in before:
+            watermark, before = self._watermarks.get(source), clocks.get(source)
+            if watermark is None and before is None:
                 continue
             clock = as_of_ms if watermark is None else min(as_of_ms, watermark + after_ms)
-            self._source_clocks[source] = max(clock, self._source_clocks.get(source, clock))
-        return frozenset(self._source_clocks) - before
+            clocks[source] = clock if before is None else max(clock, before)
+            if before is None:
+                first.append(source)
+        return frozenset(first)
 
     def detect_idle(self) -> bool:
         """Find the sources that are idle as of now; returns whether these are others than the last time."""

@@ -40,7 +40,7 @@ class EventTimes(NamedTuple):
 
     def as_of_until(self, boundary: int) -> int:
         """Stream time after the last record up to boundary number `boundary`."""
-        return int(self.as_of[np.searchsorted(self.boundaries, boundary, side="right") - 1])
+        return int(self.as_of[self.boundaries.searchsorted(boundary, side="right") - 1])
 
 
 @dataclass(slots=True)
@@ -53,7 +53,7 @@ class _PendingProfiles:
 
     def until(self, boundary: int) -> slice:
         """The next of them, up to boundary number `boundary`."""
-        selected = slice(self.done, int(np.searchsorted(self.boundaries, boundary, side="right")))
+        selected = slice(self.done, int(self.boundaries.searchsorted(boundary, side="right")))
         self.done = selected.stop
         return selected
 
@@ -133,7 +133,8 @@ class Aggregator:
     def _count(events: Candidates, late: NDArray[np.bool_], position: int, effects: Effects) -> None:
         """Count the outcomes of a batch; records before `position` were settled already."""
         source, outcomes = events.batch.source, effects.outcomes
-        if events.offsets[0] >= position and not (late.any() or events.already_applied.any()):
+        refused = np.count_nonzero(late) or np.count_nonzero(events.already_applied)
+        if events.offsets[0] >= position and not refused:
             outcomes[source, "applied"] += len(late)
             return
         settled = events.offsets < position
@@ -148,7 +149,7 @@ class Aggregator:
         """What a batch adds to the columns, without events that are late or applied already."""
         counts = ~(late | events.already_applied)
         observed = (events.times[~late], boundaries[~late]) if self._plan.policy.idle_sources else None
-        if not counts.all():
+        if np.count_nonzero(counts) < len(counts):
             events, as_of, boundaries = events.pick(counts), as_of[counts], boundaries[counts]
         source = events.batch.source
         if len(events.times) and observed is None:
@@ -168,7 +169,7 @@ class Aggregator:
                 continue
             times, boundaries = pending.observed
             inside = boundaries <= boundary
-            if inside.any():
+            if np.count_nonzero(inside):
                 self._observe(pending.events.batch.source, int(times[inside].max()))
 
     def aggregate(self, step: PreparedStep, boundary: int) -> list[Rows]:
@@ -182,7 +183,7 @@ class Aggregator:
 
     def _aggregate(self, pending: _PendingEvents, boundary: int) -> Rows:
         events = pending.events
-        selected = slice(pending.done, int(np.searchsorted(pending.boundaries, boundary, side="right")))
+        selected = slice(pending.done, int(pending.boundaries.searchsorted(boundary, side="right")))
         pending.done = selected.stop
         rows, times = events.rows[selected], events.times[selected]
         if not len(rows):
@@ -195,7 +196,7 @@ class Aggregator:
                 column.aggregate(rows, times, amounts)  # type: ignore[arg-type]  # the plan pairs column and amounts
                 continue
             mask = taken.mask[selected]
-            if mask.any():
+            if np.count_nonzero(mask):
                 column.aggregate(rows[mask], times[mask], None if amounts is None else amounts[mask])  # type: ignore[arg-type]
         accounts = self._accounts
         np.add.at(accounts.applied, rows, 1)
@@ -262,13 +263,14 @@ def too_late(plan: Plan, times: NDArray[np.int64], lateness: NDArray[np.int64]) 
 
     `lateness` (k,) is the lateness time as of each event (ms, ascending).
     """
-    calendar, earliest, latest = plan.calendar, int(times.min()), int(lateness[-1])
-    late = np.ones(len(times), dtype=bool)
+    calendar, earliest, latest = plan.calendar, int(np.minimum.reduce(times)), int(lateness[-1])
+    late: NDArray[np.bool_] | None = None
     for unit, panes in plan.longest_windows.items():
         if calendar.pane_of(earliest, unit) > calendar.pane_of(latest, unit) - panes:
             return np.zeros(len(times), dtype=bool)
-        late &= calendar.panes_of(times, unit) <= calendar.panes_of(lateness, unit) - panes
-    return late
+        over = calendar.panes_of(times, unit) <= calendar.panes_of(lateness, unit) - panes
+        late = over if late is None else late & over
+    return np.ones(len(times), dtype=bool) if late is None else late
 
 
 def final_before(plan: Plan, lateness_ms: int) -> int:

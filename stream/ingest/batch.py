@@ -208,21 +208,21 @@ def sort_out(
     ids = _ids(events, seen)
     accounts.reserve()
     blank = (rows == BLANK) | (ids == BLANK_HASH)
-    if blank.any():
+    if np.count_nonzero(blank):
         _refuse_blank(batch, number, rows[blank], offsets[blank], position=position, effects=effects)
         named = ~blank
         events = [event for event, is_named in zip(events, named.tolist(), strict=True) if is_named]
         rows, ids, times, selected = rows[named], ids[named], times[named], selected[named]
         offsets, stamps = offsets[named], stamps[named]
     ordinary = batch.merged is None and not accounts.merges.into
-    if ordinary and len(rows) and int(rows.min()) >= 0 and int(offsets[0]) >= position:
+    if ordinary and len(rows) and not np.count_nonzero(rows < 0) and int(offsets[0]) >= position:
         # The ordinary case: all ours, no replay, no merged accounts.
-        applied = accounts.applied_offsets[rows, accounts.sources.index[batch.input]]
+        applied = accounts.applied_offsets[:, accounts.sources.index[batch.input]][rows]
         candidates = Candidates(batch, selected, rows, times, offsets, stamps, offsets <= applied)
         if seen is None:
             return candidates
         fresh = seen.add_events(accounts.index.hashes_of(rows), ids, rows, int(stamps[0]))
-        if fresh.all():
+        if np.count_nonzero(fresh) == len(fresh):
             return candidates
         effects.outcomes[batch.source, "duplicate"] += int((~fresh).sum())
         return candidates.pick(fresh)
@@ -308,7 +308,7 @@ def _plausible(
     good = times >= earliest_ms
     if latest_ms is not None:
         good &= times <= latest_ms
-    if good.all():
+    if np.count_nonzero(good) == len(good):
         return None
     for index in np.flatnonzero(~good).tolist():
         refused = refusal(int(times[index]), earliest_ms, latest_ms)

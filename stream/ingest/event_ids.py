@@ -101,9 +101,9 @@ class SeenIds:
         known = self._previous.contains(ids)
         _, new = self._current.add(ids)
         fresh = new & ~known
-        if new.any():
+        if added := np.count_nonzero(new):
             self._since.setdefault(self.generation, stamp_ms)
-            self._pending.append(ids[new])
+            self._pending.append(ids if added == len(ids) else ids[new])
             if len(self._current) >= self.capacity:
                 self._rotate()
         return fresh

@@ -101,8 +101,11 @@ def last_pane_before_window(column: PaneColumn, rows: Rows, measure: Measure) ->
 
 def ratio_of_totals(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:
     """Numerator / denominator, float64 (k,); NaN where the denominator is 0."""
+    positive = denominator > 0
+    if np.count_nonzero(positive) == len(positive):
+        return numerator / denominator
     nothing = np.full(len(numerator), np.nan)
-    ratio: NDArray[np.float64] = np.divide(numerator, denominator, out=nothing, where=denominator > 0)
+    ratio: NDArray[np.float64] = np.divide(numerator, denominator, out=nothing, where=positive)
     return ratio
 
 

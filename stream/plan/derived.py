@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from stream.columns.panes import Unit
-from stream.measures import Need, stat_of
+from stream.measures import Need, Stat, stat_of
 from stream.policy.account_conditions import Range
 from stream.policy.fields import account_field
 from stream.policy.formulas.formula import number_of_profile
@@ -39,6 +39,18 @@ class MeasurePlan:
     by_segment: tuple[tuple[int, Normaliser], ...]
     inputs: tuple[tuple[str, MeasurePlan], ...] = ()
     applies: tuple[tuple[int, Range | None], ...] = ()
+
+    @cached_property
+    def stat(self) -> Stat:
+        """The statistic that reads its columns; a derived measure has none."""
+        return stat_of(self.measure)
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether its value is what its statistic reads: it is not derived, compared, held or of some accounts only."""
+        measure = self.measure
+        by_others = self.inputs or self.applies or measure.history is not None or measure.stale_after is not None
+        return not by_others and measure.compare != "previous"
 
     @cached_property
     def with_previous_window(self) -> Measure | None:

@@ -93,7 +93,7 @@ class Extractor:
             elif need.field is not None:
                 numbers = fields.numbers(need.field)
                 absent = np.isnan(numbers)
-                if absent.any():
+                if np.count_nonzero(absent):
                     mask = ~absent if mask is None else mask & ~absent
                 amounts = np.rint(numbers * MILLIONTHS) if need.kind == "sum" else numbers
                 amounts = None if need.kind == "count" else amounts
@@ -180,8 +180,8 @@ def _numbers(events: Sequence[Event], field: str, default: float | None) -> Amou
         return np.array([property_number(value) for value in values_of(events, name)], dtype=np.float64)
     attribute = attribute_of(field)
     numbers = np.array(list(map(attrgetter(attribute), events)), dtype=np.float64)
-    if default is not None:
-        numbers[np.isnan(numbers)] = default
+    if default is not None and np.count_nonzero(absent := np.isnan(numbers)):
+        numbers[absent] = default
     return numbers
 
 

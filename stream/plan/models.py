@@ -8,6 +8,7 @@ Knows no accounts. Built by `stream.plan.plan.compile_plan` once per policy, rea
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,7 +85,12 @@ class ScorePlan:
     redistributes: bool
     models: tuple[Model, ...]
 
-    @property
+    @cached_property
+    def scores_alike(self) -> bool:
+        """Whether one model scores the accounts of all segments."""
+        return all(model is self.models[0] for model in self.models)
+
+    @cached_property
     def parts(self) -> tuple[str, ...]:
         """Names of the factors of a score change, in order: measures, extras, redistribution."""
         return (*self.measures, *self.extras, *((REDISTRIBUTION,) if self.redistributes else ()))

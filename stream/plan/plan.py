@@ -29,6 +29,7 @@ from stream.measures import Need
 from stream.measures.base import AnyColumn
 from stream.plan.derived import MeasureCompiler, MeasurePlan
 from stream.plan.models import ScorePlan, plan_score
+from stream.plan.points import PointsPlan, plan_points
 from stream.plan.rules import SILENCE, RulePlan, compile_rules, silent_sources
 from stream.plan.segments import NO_PROFILE, matches
 from stream.plan.silence import dormant_days, impacts_of, improved_by_silence, with_reads
@@ -108,6 +109,16 @@ class Plan:
             return self.policy.status.dormant_days
         days, hours = self.longest_windows.get("day", 0), self.longest_windows.get("hour", 0)
         return min(max(days, hours // _HOURS + 1 if hours else 0), dormant_days(self.policy))
+
+    @cached_property
+    def points(self) -> PointsPlan:
+        """How values become points."""
+        return plan_points(self.measures)
+
+    @cached_property
+    def value_plans(self) -> tuple[MeasurePlan, ...]:
+        """The measures, and the profile inputs after them: a value of each is computed."""
+        return (*self.measures, *self.profile_inputs)
 
     @cached_property
     def inputs(self) -> tuple[tuple[str, int], ...]:

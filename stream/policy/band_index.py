@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 
 BAND_DECIMALS = 9
 """Scores are rounded to so many decimals before they are compared: 69.99999999999999 is 70 for a band."""
+_UNITS = 10.0**BAND_DECIMALS
+
+
+def rounded_for_bands(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scores or points, rounded before they are compared: as `numpy.round` does, without what it costs to call."""
+    return np.asarray(np.rint(scores * _UNITS) / _UNITS)
 
 
 def band_index(scores: NDArray[np.float64], starts: NDArray[np.float64]) -> NDArray[np.int8]:
@@ -23,7 +29,7 @@ def band_index(scores: NDArray[np.float64], starts: NDArray[np.float64]) -> NDAr
 
     -1 if there is no such band: for NaN, and below the first band, which begins at 0 in a valid policy.
     """
-    index = np.searchsorted(starts, scores, side="right") - 1
+    index = starts.searchsorted(scores, side="right") - 1
     return np.where(np.isnan(scores), -1, index).astype(np.int8)
 
 

@@ -7,6 +7,7 @@ engine compiles the result.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from schemas.sources import PROFILE_FACTS
@@ -79,7 +80,7 @@ _MISSING = Number(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Measure:
     """A number computed from one source's events, from the profile or from other measures, and how it becomes points.
 
@@ -136,7 +137,7 @@ class Measure:
         inputs = () if self.formula is None else self.formula.inputs
         return tuple(dict.fromkeys((*inputs, *(rule.by for rule in rules if isinstance(rule, Grid)))))
 
-    @property
+    @cached_property
     def current_pane(self) -> Complete | None:
         """How the current pane counts; None if the window is it and the panes before it.
 
@@ -146,7 +147,7 @@ class Measure:
         complete = self.complete or complete_by_itself(self.stat, self.compare)
         return None if complete == "off" or not self.window.panes else complete
 
-    @property
+    @cached_property
     def skip(self) -> int:
         """How many of the newest panes the window leaves out: 1 or 0."""
         return 1 if self.current_pane == "only" else 0

@@ -38,11 +38,7 @@ class Linear:
 
     def points(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Points of each value."""
-        # Multiply before dividing: dividing first would give 7.000000000000001 for 7 of 0..100.
-        with np.errstate(over="ignore"):  # an overflow gives an infinity, which is clamped to the right end
-            raw = 100.0 * (values - self.zero_at) / (self.hundred_at - self.zero_at)
-        # + 0.0 turns the -0.0 of a falling line into 0.0
-        return np.asarray(np.minimum(np.maximum(raw, 0.0), FULL_POINTS) + 0.0)
+        return points_on_lines(values, self.zero_at, self.hundred_at - self.zero_at)
 
     def invert(self, points: float) -> float:
         """Value that gives these points; 0 and 100 give exactly the ends of the line. ValueError outside 0..100."""
@@ -52,6 +48,17 @@ class Linear:
         if points == FULL_POINTS:
             return self.hundred_at  # exact; the formula below can have a rounding error
         return self.zero_at + points * (self.hundred_at - self.zero_at) / 100.0
+
+
+def points_on_lines(
+    values: NDArray[np.float64], zero_at: NDArray[np.float64] | float, span: NDArray[np.float64] | float
+) -> NDArray[np.float64]:
+    """Points of each value on a line from `zero_at` to `zero_at + span`, or of values (k, n) on n lines."""
+    # Multiply before dividing: dividing first would give 7.000000000000001 for 7 of 0..100.
+    with np.errstate(over="ignore"):  # an overflow gives an infinity, which is clamped to the right end
+        raw = FULL_POINTS * (values - zero_at) / span
+    # + 0.0 turns the -0.0 of a falling line into 0.0
+    return np.asarray(np.minimum(np.maximum(raw, 0.0), FULL_POINTS) + 0.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,19 +23,26 @@ _MOST_UNITS: Final = 1000.0
 _ROUNDING_ERROR: Final = 1e-11
 
 
+def units_of(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The numbers in units of 1e-12, rounded to whole ones; NaN for those that are too large for that."""
+    large = np.abs(numbers) >= _LARGEST
+    if np.count_nonzero(large):
+        numbers = np.where(large, np.nan, numbers)
+    return np.asarray(np.rint(numbers * _UNITS))
+
+
+def from_units(units: NDArray[np.float64], numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The numbers, whose units are `units`, with 12 decimals; those that are too large for that, as they are."""
+    result: NDArray[np.float64] = units / _UNITS + 0.0
+    unknown = np.isnan(units)
+    if np.count_nonzero(unknown):
+        result[unknown] = numbers[unknown]
+    return result
+
+
 def rounded(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
     """The numbers with 12 decimals; NaN, and numbers that are too large for that, as they are."""
-    with np.errstate(over="ignore"):
-        return _in_units(numbers * _UNITS, numbers)
-
-
-def _in_units(scaled: NDArray[np.float64], numbers: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The numbers, whose units are `scaled`, with 12 decimals; those that are too large for that, as they are."""
-    result: NDArray[np.float64] = np.rint(scaled) / _UNITS + 0.0
-    large = np.abs(numbers) >= _LARGEST
-    if large.any():
-        result[large] = numbers[large]
-    return result
+    return from_units(units_of(numbers), numbers)
 
 
 def rounded_number(number: float) -> float:
@@ -49,18 +56,24 @@ def rounded_terms(totals: NDArray[np.float64], terms: NDArray[np.float64]) -> ND
     The largest term of a row takes what the others lost by rounding. Rows whose terms do not sum to the total, by more
     than 1e-9, are only rounded.
     """
-    with np.errstate(invalid="ignore", over="ignore"):
-        scaled = terms * _UNITS
-        result = _in_units(scaled, terms)
-        units = np.rint(scaled)
-        missing = np.rint(totals * _UNITS) - units.sum(axis=1)
-        if not terms.size or not missing.any():
-            return result
-        countable = (np.abs(totals) < _LARGEST) & (np.abs(terms).sum(axis=1) < _LARGEST)
-        rows = np.flatnonzero(countable & (missing != 0) & (np.abs(missing) <= _MOST_UNITS))
-    largest = np.abs(terms[rows]).argmax(axis=1)
-    result[rows, largest] = (units[rows, largest] + missing[rows]) / _UNITS
+    units = units_of(terms)
+    result = from_units(units, terms)
+    make_sums_exact(result.T, units_of(totals), units.T, terms.T)
     return result
+
+
+def make_sums_exact(
+    result: NDArray[np.float64], totals: NDArray[np.float64], units: NDArray[np.float64], terms: NDArray[np.float64]
+) -> None:
+    """Make of rounded terms (n, k), in place, what `rounded_terms` returns: `totals` (k,) are units, as are `units`."""
+    missing = totals - np.add.reduce(units)
+    if not np.count_nonzero(missing) or not terms.size:
+        return
+    sizes = np.abs(terms)
+    countable = (sizes.sum(axis=0) < _LARGEST) & (missing != 0) & (np.abs(missing) <= _MOST_UNITS)
+    columns = countable.nonzero()[0]
+    largest = sizes[:, columns].argmax(axis=0)
+    result[largest, columns] = (units[largest, columns] + missing[columns]) / _UNITS
 
 
 def rounded_list(total: float, terms: Sequence[float]) -> list[float]:

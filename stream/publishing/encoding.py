@@ -8,6 +8,7 @@ of building and encoding one object a message. Called by `stream.publishing.publ
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any, get_args
 
 import msgspec
@@ -21,7 +22,14 @@ from stream.accounts.overrides import override_of
 from stream.columns.columns import Rows
 from stream.plan.models import ScorePlan
 from stream.plan.plan import Plan
-from stream.publishing.decimals import rounded, rounded_number, rounded_terms, without_rounding_errors
+from stream.publishing.decimals import (
+    from_units,
+    make_sums_exact,
+    rounded,
+    rounded_number,
+    units_of,
+    without_rounding_errors,
+)
 from stream.publishing.scored_batch import ScoredBatch
 from stream.publishing.shown import shown_text
 from stream.publishing.states import StateFields
@@ -53,10 +61,14 @@ class Template:
         return list(map(self._fill, zip(*columns, strict=True)))
 
 
-def numbers(*columns: NDArray[Any]) -> list[list[bytes]]:
-    """JSON of every number of columns of equal length, at least one, and equal kind; NaN is null."""
-    count = len(columns[0])
-    texts = _encode(np.concatenate(columns).tolist())[1:-1].split(b",")
+def numbers(column: NDArray[Any]) -> list[bytes]:
+    """JSON of every number of a column, of at least one; NaN is null."""
+    return _encode(column.tolist())[1:-1].split(b",")
+
+
+def table_of_numbers(table: NDArray[np.float64]) -> list[list[bytes]]:
+    """JSON of every number of a table (columns, k), a list a column."""
+    count, texts = table.shape[1], numbers(table.ravel())
     return [texts[start : start + count] for start in range(0, len(texts), count)]
 
 
@@ -89,15 +101,16 @@ class Writer:
         rows, scored = scored_batch.rows, scored_batch.scored
         columns = [
             self._names(rows),
-            *numbers(scored_batch.moments, scored_batch.revisions),
+            numbers(scored_batch.moments),
+            numbers(scored_batch.revisions),
             self._segment_names(scored_batch),
         ]
         for number, score_plan in enumerate(self._plan.scores):
             columns += self._score_columns(number, score_plan, scored_batch)
         if self._plan.peers:
-            columns += numbers(*scored.values[:, -len(self._plan.peers) :].T)  # not rounded: they are compared
+            columns += table_of_numbers(scored.values[:, -len(self._plan.peers) :].T)  # not rounded: they are compared
         if self._plan.inputs:
-            columns += numbers(*rounded(scored.values[:, [index for _, index in self._plan.inputs]]).T)
+            columns += table_of_numbers(rounded(scored.values[:, [index for _, index in self._plan.inputs]]).T)
         values = self._template(scored_batch).fill(columns)
         if self._accounts.overrides or self._accounts.children:
             for position, row in enumerate(rows.tolist()):
@@ -109,20 +122,29 @@ class Writer:
         """JSON of everything that varies in score `number`, in the order of `_score_value`, a list a field."""
         rows, scored = scored_batch.rows, scored_batch.scored
         result, measures = scored.scores[number], score_plan.measure_indexes
-        count = len(measures)
-        points = np.full((len(rows), count), np.nan) if score_plan.additive else scored.points[:, measures]
-        terms = result.contributions.copy()
-        terms[:, count:] = without_rounding_errors(terms[:, count:])
-        terms = rounded_terms(result.values, terms)
-        values_and_points = rounded(np.stack((scored.values[:, measures], points), axis=2))
-        weights = rounded_terms(result.weights.sum(axis=1), result.weights)
-        factors = np.concatenate((values_and_points, np.stack((weights, terms[:, :count]), axis=2)), axis=2)
-        value, *texts = numbers(rounded(result.values), *factors.reshape(len(rows), -1).T, *terms[:, count:].T)
-        columns = [value, list(map(self._bands[number].__getitem__, result.bands.tolist())), *texts]
+        count, terms = len(measures), result.contributions
+        if score_plan.extras:
+            terms = terms.copy()
+            terms[:, count:] = without_rounding_errors(terms[:, count:])
+        # One table, to be rounded and encoded at once: measure values, points, weights, terms, the score, all weight.
+        first, second, third = count, 2 * count, 3 * count
+        table = np.empty((third + terms.shape[1] + 2, len(rows)))
+        table[:first] = scored.values[:, measures].T
+        table[first:second] = np.nan if score_plan.additive else scored.points[:, measures].T
+        table[second:third], table[third:-2] = result.weights.T, terms.T
+        table[-2], table[-1] = result.values, np.add.reduce(result.weights, axis=1)
+        units = units_of(table)
+        exact = from_units(units, table)
+        make_sums_exact(exact[second:third], units[-1], units[second:third], table[second:third])
+        make_sums_exact(exact[third:-2], units[-2], units[third:-2], table[third:-2])
+        *texts, value = table_of_numbers(exact[:-1])
+        factors = zip(texts[:first], texts[first:second], texts[second:third], texts[third:], strict=False)
+        columns = [value, list(map(self._bands[number].__getitem__, result.bands.tolist()))]
+        columns += [*chain.from_iterable(factors), *texts[third + count :]]
         if result.limited is not None:
             columns.append(self._exceptions(number, scored_batch, result))
         if scored_batch.idle:
-            columns += numbers(rounded(self._confidence(score_plan, scored_batch)))
+            columns.append(numbers(rounded(self._confidence(score_plan, scored_batch))))
         if score_plan.score.forecast_days:
             columns.append(self._forecasts(number, rows, result.bands == NO_BAND))
         shown = score_plan.score.shown
@@ -228,39 +250,44 @@ class Writer:
     ) -> list[bytes]:
         accounts, bands, rows = self._accounts, self._bands[number], scored_batch.rows
         result = scored_batch.scored.scores[number]
-        before, after = accounts.last_published_parts[rows, accounts.parts_of[number]], result.parts
-        from_ = accounts.last_published_score[rows, number]
-        shown_from, shown_to = rounded(from_), rounded(result.values)
+        before, after = accounts.last_published_parts[:, accounts.parts_of[number]][rows], result.parts
+        from_, count = accounts.last_published_score[:, number][rows], after.shape[1]
+        # One table for all, to be rounded and encoded at once: the parts before, after and their difference, the score.
         # Before and after are rounded one by one, so that a change begins with the numbers that the last ended with.
-        deltas = rounded_terms(shown_to - shown_from, without_rounding_errors(after - before))
-        sides = rounded(without_rounding_errors(np.stack((before, after), axis=2)))
-        parts = np.concatenate((sides, deltas[:, :, None]), axis=2)
-        moments, revisions = numbers(scored_batch.moments, scored_batch.revisions)
-        before_value, value, *factors = numbers(shown_from, shown_to, *parts.reshape(len(rows), -1).T)
+        table = np.empty((3 * count + 2, len(rows)))
+        parts = table[: 3 * count].reshape(3, count, -1)
+        parts[0], parts[1], parts[2] = before.T, after.T, (after - before).T
+        parts[...] = without_rounding_errors(parts)
+        table[-2], table[-1] = from_, result.values
+        units = units_of(table)
+        exact = from_units(units, table)
+        shown_from, shown_to, deltas = exact[-2], exact[-1], exact[2 * count : -2]
+        make_sums_exact(deltas, units_of(shown_to - shown_from), units[2 * count : -2], parts[2])
+        texts = table_of_numbers(exact)
+        factors = zip(texts[:count], texts[count : 2 * count], texts[2 * count : 3 * count], strict=True)
         columns = [
             _encode(identities)[1:-1].split(b","),
             self._names(rows),
-            moments,
-            before_value,
-            value,
-            list(map(bands.__getitem__, accounts.last_published_band[rows, number].tolist())),
+            numbers(scored_batch.moments),
+            *texts[-2:],
+            list(map(bands.__getitem__, accounts.last_published_band[:, number][rows].tolist())),
             list(map(bands.__getitem__, result.bands.tolist())),
             list(map(_CAUSES.__getitem__, causes.tolist())),
-            *factors,
-            revisions,
+            *chain.from_iterable(factors),
+            numbers(scored_batch.revisions),
         ]
         templates = self._changes[number]
         values = templates.plain[scored_batch.catching_up].fill(columns)
         # Not only where a policy is new: what was published last keeps its removed measures until the next change.
-        remainders = from_ - before.sum(axis=1)
-        selected = np.flatnonzero(np.abs(remainders) > _REMAINDER_FROM)
+        remainders = from_ - np.add.reduce(before, axis=1)
+        selected = (np.abs(remainders) > _REMAINDER_FROM).nonzero()[0]
         if selected.size:
             selected_columns = [[column[position] for position in selected.tolist()] for column in columns]
             # A score that loses its value is published as it was, with what it was made of.
             left = (result.values - after.sum(axis=1))[selected]
             left = np.where(np.abs(left) > _REMAINDER_FROM, left, 0.0)
-            rest = rounded((shown_to - shown_from - deltas.sum(axis=1))[selected])
-            selected_columns[-1:-1] = numbers(rounded(remainders[selected]), rounded(left), rest)
+            rest = rounded((shown_to - shown_from - deltas.sum(axis=0))[selected])
+            selected_columns[-1:-1] = table_of_numbers(np.stack((rounded(remainders[selected]), rounded(left), rest)))
             with_remainder = templates.remainder[scored_batch.catching_up].fill(selected_columns)
             for position, whole in zip(selected.tolist(), with_remainder, strict=True):
                 values[position] = whole

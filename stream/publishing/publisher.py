@@ -23,6 +23,7 @@ from stream.accounts.status import Status
 from stream.columns.columns import Rows
 from stream.columns.panes import UNIT_MS
 from stream.plan.plan import Plan
+from stream.policy.band_index import rounded_for_bands
 from stream.publishing.baseline import Baseline
 from stream.publishing.effects import Effects, Message
 from stream.publishing.encoding import CAUSES, Writer
@@ -32,7 +33,9 @@ from stream.scoring.history import Incomplete
 from stream.scoring.peers import Peers
 from stream.scoring.scoring import Scored, ScoreOf
 
-_SHIFT_DECIMALS = 9
+_EVENT, _LATE, _PULSE, _POLICY, _STATUS = (
+    np.array(CAUSES.index(cause), dtype=np.int8) for cause in ("event", "late", "pulse", "policy", "status")
+)
 _STATE_SHIFT = 16
 """A change of status has a state in its id, beside the cause; there are fewer causes than this."""
 
@@ -60,24 +63,25 @@ class Publisher:
         Returns which rows changed segment since they were scored last, (k,); None when the policy has no segments.
         """
         accounts = self._accounts
-        before = accounts.values[rows]
-        same = (before == scored.values) | (np.isnan(before) & np.isnan(scored.values))
-        fresh = accounts.status[rows] == int(Status.UNKNOWN)
-        accounts.score_pending[rows] |= ~same.all(axis=1) | fresh
+        before, status = accounts.values.take(rows, axis=0), accounts.status[rows]
+        differs = (before != scored.values) & ~(np.isnan(before) & np.isnan(scored.values))
+        outdated = np.logical_or.reduce(differs, axis=1) | (status != scored.status)  # which it was not before
         accounts.values[rows] = scored.values
-        for number, result in enumerate(scored.scores):
-            if self._plan.has_sticky_bands:
-                accounts.score_pending[rows] |= accounts.band[rows, number] != result.bands
-            accounts.score[rows, number] = result.values
-            accounts.band[rows, number] = result.bands
-        accounts.score_pending[rows] |= accounts.status[rows] != scored.status
         accounts.status[rows] = scored.status
-        if scored.segments is None:
-            return None
-        moved: NDArray[np.bool_] = accounts.segment[rows] != scored.segments
-        accounts.score_pending[rows] |= moved
-        accounts.segment[rows] = scored.segments
-        return np.asarray(moved & ~fresh, dtype=np.bool_)
+        for number, result in enumerate(scored.scores):
+            bands = accounts.band[:, number]
+            if self._plan.has_sticky_bands:
+                outdated |= bands[rows] != result.bands
+            accounts.score[:, number][rows] = result.values
+            bands[rows] = result.bands
+        moved = None
+        if scored.segments is not None:
+            moved = accounts.segment[rows] != scored.segments
+            outdated |= moved
+            accounts.segment[rows] = scored.segments
+            moved &= status != int(Status.UNKNOWN)
+        accounts.score_pending[rows] |= outdated
+        return moved
 
     def have_moved(self, rows: Rows, scored: Scored) -> NDArray[np.bool_]:
         """Whether a score or band of each row is another than when it was scored last, (k,)."""
@@ -98,7 +102,10 @@ class Publisher:
         incomplete: Incomplete = (),
     ) -> ScoredBatch:
         """Scored rows with the moments and revisions to publish, for `changes`, `scores` and alerts."""
-        moments, revisions = self._moments(rows, as_of_ms), self._revisions(rows, as_of_ms)
+        boundary_ms = self._boundary_at(as_of_ms)
+        # Since when each score holds: the last event, or the last window boundary, if later.
+        moments = np.maximum(self._accounts.last_ms[rows], boundary_ms)
+        revisions = self._revisions(rows, boundary_ms)
         return ScoredBatch(as_of_ms, rows, scored, moments, revisions, catching_up, idle, incomplete)
 
     def load(self, baseline: Baseline, as_of_ms: int | None) -> None:
@@ -107,7 +114,8 @@ class Publisher:
         baseline.drop_foreign(self._accounts)
         if as_of_ms is not None:
             rows = baseline.rows(self._accounts)
-            baseline.rebase(rows, self._revisions(rows, as_of_ms), as_of_ms, self._accounts, self._plan)
+            revisions = self._revisions(rows, self._boundary_at(as_of_ms))
+            baseline.rebase(rows, revisions, as_of_ms, self._accounts, self._plan)
 
     def rebase(self, scored_batch: ScoredBatch) -> None:
         """Rebase rows that have come as far as what was published before a crash, before they are published."""
@@ -149,8 +157,8 @@ class Publisher:
             cause: Cause = "peers" if self._peers.changed else "window"
             causes = np.full(len(rows), CAUSES.index(cause), dtype=np.int8)
         else:
-            causes = np.where(accounts.on_time[rows], CAUSES.index("event"), CAUSES.index("late")).astype(np.int8)
-            causes[accounts.pulse[rows]] = CAUSES.index("pulse")
+            causes = np.where(accounts.on_time[rows], _EVENT, _LATE)
+            causes[accounts.pulse[rows]] = _PULSE
         if moved is not None:
             causes[moved] = CAUSES.index("segment")
         return causes
@@ -164,43 +172,47 @@ class Publisher:
         """
         accounts, rows, result = self._accounts, scored_batch.rows, scored_batch.scored.scores[number]
         missing = result.bands == NO_BAND
-        states = np.where(missing, np.maximum(scored_batch.scored.status, int(Status.NO_DATA)), int(Status.ACTIVE))
-        turns = states != accounts.last_published_state[rows, number]
-        if missing.any():
+        states, any_missing = np.zeros(len(rows), dtype=np.int8), np.count_nonzero(missing) > 0
+        if any_missing:
+            states = np.where(missing, np.maximum(scored_batch.scored.status, int(Status.NO_DATA)), states)
             result = self._as_published(result, rows, number, missing)
             scored_batch = scored_batch.with_score(number, result)
+        turns = states != accounts.last_published_state[:, number][rows]
         # Rounded, so that a step from 59.1 to 60.1 is one of 1; no step at all is no change, even where 0 is enough.
-        shift = np.abs(np.round(result.values - accounts.last_published_score[rows, number], _SHIFT_DECIMALS))
-        publish = (shift >= self._plan.scores[number].score.min_change) & (shift > 0)
-        publish |= (result.bands != accounts.last_published_band[rows, number]) | turns
-        publish &= result.bands != NO_BAND  # it never had a value
-        selected = np.flatnonzero(publish)
+        shift = np.abs(rounded_for_bands(result.values - accounts.last_published_score[:, number][rows]))
+        least = self._plan.scores[number].score.min_change
+        publish = shift >= least if least > 0 else shift > 0
+        publish |= (result.bands != accounts.last_published_band[:, number][rows]) | turns
+        if any_missing:
+            publish &= result.bands != NO_BAND  # it never had a value
+        selected = publish.nonzero()[0]
         if not selected.size:
             return
-        causes = np.where(turns, np.int8(CAUSES.index("status")), causes)
+        if np.count_nonzero(turns):
+            causes = np.where(turns, _STATUS, causes)
         if len(selected) < len(rows):
             scored_batch, causes, missing = scored_batch.pick(selected), causes[selected], missing[selected]
             states, turns = states[selected], turns[selected]
-        causes_and_states = (causes + _STATE_SHIFT * states).astype(np.int8)
-        identities = self._states(scored_batch, number, causes_and_states, rescored=rescored)
+        identities = self._states(scored_batch, number, causes + _STATE_SHIFT * states, rescored=rescored)
         accounts.dirty[scored_batch.rows] = True
         rows, result = scored_batch.rows, scored_batch.scored.scores[number]
-        policy_changed = accounts.policy_changed[rows, number]
-        causes = np.where(policy_changed & ~turns, np.int8(CAUSES.index("policy")), causes)
+        policy_changed = accounts.policy_changed[:, number][rows]
+        if np.count_nonzero(policy_changed):
+            causes = np.where(policy_changed & ~turns, _POLICY, causes)
         hashes = list(map(xxhash.xxh3_128_hexdigest, identities))
         values = self._writer.changes(scored_batch, number, hashes, causes)
-        for position in np.flatnonzero(turns).tolist():
+        for position in turns.nonzero()[0].tolist():
             before = int(accounts.last_published_state[rows[position], number])
             values[position] = with_states(values[position], int(states[position]), before)
         effects.changes.extend(map(Message, accounts.index.keys_of(rows), values))
         for cause, count in enumerate(np.bincount(causes, minlength=len(CAUSES)).tolist()):
             if count:
                 effects.causes[self._plan.scores[number].score.name, CAUSES[cause]] += count
-        accounts.last_published_score[rows, number] = result.values
-        accounts.last_published_parts[rows, accounts.parts_of[number]] = result.parts
-        accounts.last_published_band[rows, number] = result.bands
-        accounts.last_published_state[rows, number] = states
-        accounts.policy_changed[rows, number] = policy_changed & missing
+        accounts.last_published_score[:, number][rows] = result.values
+        accounts.last_published_parts[:, accounts.parts_of[number]][rows] = result.parts
+        accounts.last_published_band[:, number][rows] = result.bands
+        accounts.last_published_state[:, number][rows] = states
+        accounts.policy_changed[:, number][rows] = policy_changed & missing
 
     def _as_published(self, result: ScoreOf, rows: Rows, number: int, missing: NDArray[np.bool_]) -> ScoreOf:
         """The result with what was published last of score `number` where it is `missing` (k,)."""
@@ -219,17 +231,14 @@ class Publisher:
         effects.scores.extend(map(Message, self._accounts.index.keys_of(scored_batch.rows), values))
         self._accounts.score_pending[scored_batch.rows] = False
 
-    def _moments(self, rows: Rows, as_of_ms: int) -> NDArray[np.int64]:
-        """Since when each row's score holds (ms), (k,): its last event or the last window boundary, if later."""
-        return np.maximum(self._accounts.last_ms[rows], self._boundary_at(as_of_ms))
-
-    def _revisions(self, rows: Rows, as_of_ms: int) -> NDArray[np.int64]:
+    def _revisions(self, rows: Rows, boundary_ms: int) -> NDArray[np.int64]:
         """The revision of each row, (k,): it grows with every event, profile, window boundary and peer table.
 
         What accounts had that were erased counts for all: an account that comes back does not begin below its own past.
-        A boundary counts as its hours since 1970 also where boundaries are days: a new policy never turns it back.
+        The last boundary, `boundary_ms`, counts as its hours since 1970 also where boundaries are days: a new policy
+        never turns it back.
         """
-        hours = self._boundary_at(as_of_ms) // UNIT_MS["hour"]
+        hours = boundary_ms // UNIT_MS["hour"]
         base = hours + self._peers.applied_count + self._accounts.revision_base
         return self._accounts.applied[rows] + self._accounts.profile_version[rows] + base
 
@@ -246,19 +255,19 @@ class Publisher:
         record = np.empty(len(rows), dtype=dtype)
         record["policy"] = self._policy_hash
         record["which"] = number
-        record["applied_offsets"] = accounts.applied_offsets[rows]
+        record["applied_offsets"] = accounts.applied_offsets.take(rows, axis=0)
         record["revision"] = scored_batch.revisions
         record["boundary"] = self._plan.calendar.pane_of(scored_batch.as_of_ms, self._plan.boundary_unit)
-        record["score"] = accounts.last_published_score[rows, number]
-        record["parts"] = accounts.last_published_parts[rows, accounts.parts_of[number]]
-        record["band"] = accounts.last_published_band[rows, number]
+        record["score"] = accounts.last_published_score[:, number][rows]
+        record["parts"] = accounts.last_published_parts[:, accounts.parts_of[number]][rows]
+        record["band"] = accounts.last_published_band[:, number][rows]
         record["to"] = result.values
         record["to_parts"] = result.parts
         record["to_band"] = result.bands
         record["cause"] = causes
-        record["flags"][:, 0] = accounts.policy_changed[rows, number]
-        record["flags"][:, 1] = rescored
-        record["flags"][:, 2] = scored_batch.catching_up
+        record["policy_changed"] = accounts.policy_changed[:, number][rows]
+        record["rescored"] = rescored
+        record["catching_up"] = scored_batch.catching_up
         blob, width, generation = record.tobytes(), dtype.itemsize, self.baseline.generation
         starts = range(0, len(blob), width)
         return [
@@ -282,6 +291,8 @@ def _state_dtype(parts: int, inputs: int) -> np.dtype[np.void]:
             ("to_parts", "<f8", (parts,)),
             ("to_band", "|i1"),
             ("cause", "|i1"),
-            ("flags", "|b1", (3,)),
+            ("policy_changed", "|b1"),
+            ("rescored", "|b1"),
+            ("catching_up", "|b1"),
         ]
     )

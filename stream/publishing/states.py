@@ -41,17 +41,16 @@ class StateFields:
     def add_to(self, values: list[bytes], scored_batch: ScoredBatch) -> None:
         """Add the fields to the score messages of a batch, in place."""
         rows, scored = scored_batch.rows, scored_batch.scored
-        new = scored.status == int(Status.NEW)
-        special = ~new & (scored.status != int(Status.ACTIVE))
+        new, special = scored.status == int(Status.NEW), scored.status > int(Status.NEW)
         for score in scored.scores:
             special |= score.bands == NO_BAND
         if scored.held is not None:
             special |= scored.held.any(axis=1)
-        only_new = np.flatnonzero(new & ~special)
-        if len(only_new):
+        if np.count_nonzero(new):
+            only_new = (new & ~special).nonzero()[0]
             for position, until_ms in zip(only_new.tolist(), self._new_until(rows[only_new]), strict=True):
                 values[position] = b'%b,"state":"new","new_until":%d}' % (values[position][:-1], until_ms)
-        for position in np.flatnonzero(special).tolist():
+        for position in special.nonzero()[0].tolist():
             values[position] = self._with_state(values[position], position, scored_batch)
 
     def _with_state(self, value: bytes, position: int, scored_batch: ScoredBatch) -> bytes:

@@ -23,7 +23,7 @@ _LEAST_CONFIDENCE = 0.5
 
 def without_outdated(plan: Plan, scored: Scored, columns: Sequence[AnyColumn], as_of_ms: int) -> Scored:
     """The scores of k accounts, with no value where half of the weight or more is on outdated measures."""
-    if not plan.idle_source_columns:
+    if not any(_panes_behind(columns[index], as_of_ms) for index in plan.idle_source_columns):
         return scored
     outdated = np.array([_is_outdated(plan, measure, columns, as_of_ms) for measure in plan.measures])
     if not outdated.any():

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from stream.columns.columns import MILLIONTHS, Rows
 from stream.columns.facts import FactColumn
-from stream.measures import FallbackStat, formula, stat_of
+from stream.measures import FallbackStat, formula
 from stream.measures.base import AnyColumn, pane_column
 from stream.measures.comparison import change_in_percent, percentile_in_past, z_in_past
 from stream.plan.derived import MeasurePlan
@@ -33,12 +33,17 @@ def measure_values(
 
     Of `selected` measures (indexes) only, the others NaN; None: of all.
     """
-    plans = [*plan.measures, *plan.profile_inputs]
-    values = np.full((len(rows), len(plans)), np.nan)
+    plans = plan.value_plans
+    values = np.empty((len(plans), len(rows))).T  # the values of one measure lie side by side
+    if selected is not None:
+        values[:] = np.nan
     derived = _Derived(columns, rows)
     for index in range(len(plans)) if selected is None else selected:
         measure_plan = plans[index]
-        if measure_plan.inputs:
+        if measure_plan.is_plain:
+            own = [columns[column] for column in measure_plan.columns]
+            values[:, index] = measure_plan.stat.read(measure_plan.measure, own, rows)
+        elif measure_plan.inputs:
             values[:, index] = derived.value(measure_plan)
         else:
             values[:, index] = _value(measure_plan, columns, rows)
@@ -81,7 +86,7 @@ class _Derived:
             pairs = {name: self._pair(each) for name, each in plan.inputs}
             now, before = ({name: pair[side] for name, pair in pairs.items()} for side in (0, 1))
             return formula.evaluate(measure.formula, now), formula.evaluate(measure.formula, before)
-        stat, columns = stat_of(measure), [self._columns[column] for column in plan.columns]
+        stat, columns = plan.stat, [self._columns[column] for column in plan.columns]
         value = stat.read(measure, columns, self._rows)
         if plan.with_previous_window is None:
             return value, value  # of the profile, which has no history
@@ -112,7 +117,7 @@ def _value_of_all(measure_plan: MeasurePlan, columns: Sequence[AnyColumn], rows:
     if measure.history is not None:
         totals = pane_column(columns[0]).read_blocks(rows, measure.window.panes, measure.blocks, measure.skip)
         return percentile_in_past(totals) if measure.compare == "percentile" else z_in_past(totals)
-    stat = stat_of(measure)
+    stat = measure_plan.stat
     values = stat.read(measure, columns, rows)
     if measure_plan.with_previous_window is not None:
         return change_in_percent(values, stat.read(measure_plan.with_previous_window, columns, rows))

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from stream.accounts.status import Status, is_listed
 from stream.plan.models import Model, ScorePlan
 from stream.plan.plan import Plan
-from stream.policy.band_index import BAND_DECIMALS, band_index, due_band
-from stream.policy.normalisers import Grid, Normaliser
+from stream.policy.band_index import band_index, due_band, rounded_for_bands
+from stream.policy.normalisers import Grid, Normaliser, points_on_lines
 from stream.scoring.silence import AtLastEvent, with_worse
 
 Matrix = NDArray[np.float64]
@@ -55,7 +55,7 @@ class ScoreOf(NamedTuple):
 
     def without(self, cleared: NDArray[np.bool_]) -> ScoreOf:
         """The score with no value for the accounts under the mask."""
-        if not cleared.any():
+        if not np.count_nonzero(cleared):
             return self
         column = cleared[:, None]
         return ScoreOf(
@@ -87,8 +87,8 @@ class Scored(NamedTuple):
     @property
     def has_score(self) -> NDArray[np.bool_]:
         """Which accounts have a value of any score, (k,)."""
-        has_score = np.zeros(len(self.values), dtype=np.bool_)
-        for score in self.scores:
+        has_score: NDArray[np.bool_] = self.scores[0].bands != NO_BAND
+        for score in self.scores[1:]:
             has_score |= score.bands != NO_BAND
         return has_score
 
@@ -97,9 +97,10 @@ class Scored(NamedTuple):
 
         Where that is because no score has one, the measures keep theirs: peers may be compared with them later.
         """
-        cleared = ~is_listed(status)
-        if not cleared.any():
-            return self._replace(status=status)
+        listed = is_listed(status)
+        if np.count_nonzero(listed) == len(listed):
+            return Scored(self.values, self.points, self.segments, self.scores, status, self.held)
+        cleared = ~listed
         without_values = (cleared & self.has_score)[:, None]
         return Scored(
             np.where(without_values, np.nan, self.values),
@@ -159,31 +160,29 @@ def score_values(
 
 def _all_points(plan: Plan, values: Matrix, segments: NDArray[np.int8] | None) -> Matrix:
     """Points (k, m) of values (k, m or more) of accounts in `segments` (k,), NaN where a measure is missing."""
-    points = np.empty((len(values), len(plan.measures)))
-    for index, measure_plan in enumerate(plan.measures):
-        measure = measure_plan.measure
-        absent = np.isnan(values[:, index])
-        if measure.normaliser is None:
-            points[:, index] = np.nan
-        else:
-            points[:, index] = _points(plan, measure.normaliser, values, index)
-        if segments is not None:
-            for segment, normaliser in measure_plan.by_segment:
-                inside = segments == segment
-                points[inside, index] = _points(plan, normaliser, values[inside], index)
-        if measure.missing is not None:
-            if measure.has_grid:
-                absent |= np.isnan(points[:, index])
-            points[absent, index] = measure.missing
-    return points
+    rules, count = plan.points, len(plan.measures)
+    points = np.empty((count, len(values))).T  # the points of one measure lie side by side
+    points[:, rules.lines] = points_on_lines(values[:, rules.lines], rules.zero_at, rules.span)
+    for index, normaliser in rules.others:
+        points[:, index] = np.nan if normaliser is None else _points(plan, normaliser, values, index)
+    if segments is not None:
+        for index, segment, normaliser in rules.by_segment:
+            inside = segments == segment
+            points[inside, index] = _points(plan, normaliser, values[inside], index)
+    absent = np.isnan(values[:, :count])
+    if rules.has_grids:
+        absent |= np.isnan(points) & rules.with_grid
+    absent &= rules.fills
+    return np.where(absent, rules.missing, points) if np.count_nonzero(absent) else points
 
 
 def _without_data(score_plan: ScorePlan, values: Matrix, score: ScoreOf) -> ScoreOf:
     """The score with no value where it has no data: no measure has a value, or points that `missing` gives it."""
-    takes_part = score.weights != 0
+    takes_part = score.weights
     if score_plan.additive:
-        takes_part &= ~np.isnan(values[:, score_plan.measure_indexes])
-    return score.without(~takes_part.any(axis=1))
+        takes_part = takes_part * ~np.isnan(values[:, score_plan.measure_indexes])
+    has_data = np.logical_or.reduce(takes_part, axis=1)
+    return score if np.count_nonzero(has_data) == len(has_data) else score.without(~has_data)
 
 
 def _points(plan: Plan, normaliser: Normaliser, values: Matrix, index: int) -> Vector:
@@ -198,7 +197,7 @@ def _score(
 ) -> ScoreOf:
     """One score, each account by the model of its segment."""
     models = score_plan.models
-    if segments is None or all(model is models[0] for model in models):
+    if segments is None or score_plan.scores_alike:
         return _apply(score_plan, models[0], values, points, sticky)
     count, factors = len(values), len(score_plan.measures)
     most_limits = max(len(model.limits) for model in models)
@@ -232,11 +231,14 @@ def _apply(score_plan: ScorePlan, model: Model, values: Matrix, points: Matrix, 
     if score_plan.additive:
         return _additive(score_plan, model, values[:, score_plan.measure_indexes], sticky)
     points_of_score = points[:, score_plan.measure_indexes]
-    weights, contributions, scores = _weighted_mean(model, points_of_score)
+    absent = np.isnan(points_of_score)
+    present_points = np.where(absent, 0.0, points_of_score) if np.count_nonzero(absent) else points_of_score
+    weights, contributions, scores = _weighted_mean(model, absent, present_points)
     parts = contributions
     if score_plan.redistributes:
-        nominal = np.nan_to_num(points_of_score) * model.shares
-        parts = np.column_stack((nominal, scores - nominal.sum(axis=1)))
+        nominal = present_points * model.shares
+        parts = np.empty((nominal.shape[1] + 1, len(scores))).T
+        parts[:, :-1], parts[:, -1] = nominal, scores - np.add.reduce(nominal, axis=1)
     free = ScoreOf(weights, contributions, parts, scores, _bands(model, scores, sticky), None)
     if not model.limits and not score_plan.extras:
         return free
@@ -245,28 +247,27 @@ def _apply(score_plan: ScorePlan, model: Model, values: Matrix, points: Matrix, 
 
 def _bands(model: Model, scores: Vector, sticky: Bands | None) -> Bands:
     """The band of each score, or the one that is due where bands are sticky."""
-    rounded = np.round(scores, BAND_DECIMALS)
+    rounded = rounded_for_bands(scores)
     if sticky is None or model.leaves is None:
         return band_index(rounded, model.starts)
     return due_band(rounded, model.starts, model.leaves, sticky)
 
 
-def _weighted_mean(model: Model, points: Matrix) -> tuple[Matrix, Matrix, Vector]:
-    """Effective weights (k, F), contributions (k, F) and scores (k,) of points (k, F), without missing measures.
+def _weighted_mean(model: Model, absent: NDArray[np.bool_], points: Matrix) -> tuple[Matrix, Matrix, Vector]:
+    """Effective weights (k, F), contributions (k, F) and scores (k,) of points (k, F), 0 where a measure is absent.
 
     Formula: `score = sum(weight * points) / sum(weight)`; effective weights sum to 1, and to 0 if all are missing.
     """
-    absent = np.isnan(points)
-    present_points = np.where(absent, 0.0, points)
     if model.groups:
         weights = _group_weights(model, absent)
-        contributions = present_points * weights
+        contributions = points * weights
         return weights, contributions, contributions.sum(axis=1)
     weights = np.where(absent, 0.0, model.weights)
-    total = weights.sum(axis=1)
-    weighted = present_points * weights
-    divisor = np.where(total > 0, total, 1.0)
-    return weights / divisor[:, None], weighted / divisor[:, None], weighted.sum(axis=1) / divisor
+    weighted, total = points * weights, np.add.reduce(weights, axis=1)
+    if np.count_nonzero(total) < len(total):
+        total[total == 0] = 1.0  # no measure has a value: everything stays 0
+    divisor = total[:, None]
+    return weights / divisor, weighted / divisor, np.add.reduce(weighted, axis=1) / total
 
 
 def _group_weights(model: Model, absent: NDArray[np.bool_]) -> Matrix:
@@ -287,7 +288,7 @@ def _limit(score_plan: ScorePlan, model: Model, points: Matrix, free: ScoreOf, s
     scores = free.values
     limited = np.zeros((len(scores), len(model.limits)), dtype=bool)
     for index, limit in enumerate(model.limits):
-        applies = np.round(points[:, limit.measure], BAND_DECIMALS) < limit.points_below
+        applies = rounded_for_bands(points[:, limit.measure]) < limit.points_below
         limited[:, index] = applies
         if limit.cap is not None:
             scores = np.where(applies, np.minimum(scores, limit.cap), scores)

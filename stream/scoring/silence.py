@@ -47,7 +47,9 @@ def at_last_event(
         return None
     calendar, today = plan.calendar, plan.calendar.pane_of(as_of_ms, "day")
     first, end = (calendar.start_ms(day, "day") for day in (today - plan.dormant_days + 1, today - 1))
-    indexes = np.flatnonzero((life_ms >= first) & (life_ms < end))
+    indexes = (life_ms < end).nonzero()[0]
+    if len(indexes):
+        indexes = indexes[life_ms[indexes] >= first]
     if not len(indexes):
         return None
     days = calendar.panes_of(life_ms[indexes], "day")
