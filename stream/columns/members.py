@@ -122,12 +122,12 @@ class Members:
         owners = self._owner[seen].astype(np.int64)
         slots = owners * self.panes + after % self.panes
         self._widen(slots)
-        ring, one = self.ring.reshape(-1), np.ones((), dtype=self.ring.dtype)
-        np.add.at(ring, slots, one)
+        ring, member = self.ring.reshape(-1), np.ones((), dtype=self.ring.dtype)
+        np.add.at(ring, slots, member)
         assert self.newest is not None
         counted = before > self.newest - self.panes
         if np.count_nonzero(counted):
-            np.subtract.at(ring, owners[counted] * self.panes + before[counted] % self.panes, one)
+            np.subtract.at(ring, owners[counted] * self.panes + before[counted] % self.panes, member)
         if pages is None:
             self._pages.touch(owners, self._page[seen])
 

@@ -103,11 +103,10 @@ class Engine:
         """Empty. `owns` says whether an account id hashes here, `dedup_ids` None turns deduplication off.
 
         Without `owns` all accounts are here; then peer tables are made here too, at every midnight. `partition`
-        labels the alerts of no single account. `earliest_ms` is the earliest time that an event may have.
-        At a window boundary, more than `most_at_once` accounts wait for `rescore_next`; None: none wait.
+        labels the alerts of no single account. `earliest_ms` is the earliest time of an event. At a window boundary more
+        than `most_at_once` accounts wait for `rescore_next`; None: none wait.
         """
-        self.plan, self.sources, self._earliest_ms = plan, plan.sources, earliest_ms
-        self._most_at_once = most_at_once
+        self.plan, self.sources, self._earliest_ms, self._most_at_once = plan, plan.sources, earliest_ms, most_at_once
         self.columns = [column.build() for column in plan.columns]
         self._things = [column for column in self.columns if isinstance(column, Things)]
         self.accounts = Accounts(plan, self.columns, owns or (lambda _account: True))
