@@ -103,7 +103,7 @@ class Engine:
         """Empty. `owns` says whether an account id hashes here, `dedup_ids` None turns deduplication off.
 
         Without `owns` all accounts are here; then peer tables are made here too, at every midnight. `partition`
-        labels the alerts of no single account. `earliest_ms` is the earliest time of an event. At a window boundary more
+        labels the alerts of no single account. `earliest_ms` is the earliest time of an event. At a boundary more
         than `most_at_once` accounts wait for `rescore_next`; None: none wait.
         """
         self.plan, self.sources, self._earliest_ms, self._most_at_once = plan, plan.sources, earliest_ms, most_at_once
@@ -135,10 +135,8 @@ class Engine:
         """Changelog keys of erased accounts that a crash has left: the next snapshot deletes them."""
         self.saved_lateness_ms: int | None = None
         """Lateness time as of the last save: what was late then stays late in a replay. None before the first one."""
-        self._idle_changed = False
-        """Whether the idle sources changed since all accounts were marked for a new score."""
-        self._outdated = False
-        """Whether time or peer tables may have moved scores that were not computed anew since."""
+        self._idle_changed = self._outdated = False
+        """Whether idle sources changed since all accounts were marked; whether time or peers may have moved scores."""
         self._day_shown_ms = NEVER
         """The last midnight after which an event was followed by a score; only with peers."""
 
