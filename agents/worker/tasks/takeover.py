@@ -115,7 +115,7 @@ def take_over(task: PartitionTask, facts: Facts, this: Writer, changelog: str) -
                 "history_is_missing", topic=source.topic, partition=partition, removed_records=source.first, then=then
             )
     begins = {source.topic: source.first if source.committed is None else source.committed for source in logs}
-    task.begins = {index: begins[topic] for index, topic in enumerate(task.sources.topics) if topic in begins}
+    task.begins = {index: begins[topic] for index, topic in enumerate(task.engine.sources.topics) if topic in begins}
     ids = {source.topic: source.topic_id for source in logs if source.topic_id is not None}
     namespaces.writer = succeed(before, this, ids, first=first if fresh else known_first)
 
