@@ -132,8 +132,8 @@ def status_of(
     plan, calendar = accounts.plan, accounts.plan.calendar
     today = calendar.pane_of(as_of_ms, "day")
     last_ms = accounts.life_ms[rows]
-    heard = calendar.panes_of(last_ms, "day") > today - plan.dormant_days  # `NEVER` lies before all days
-    status = np.where(heard & has_score, _ACTIVE, _NO_DATA)
+    recent = calendar.panes_of(last_ms, "day") > today - plan.dormant_days  # `NEVER` lies before all days
+    status = np.where(recent & has_score, _ACTIVE, _NO_DATA)
     new_accounts = plan.policy.new_accounts
     if new_accounts is not None:
         new = calendar.panes_of(accounts.first_ms[rows], "day") > today - new_accounts.min_age_days

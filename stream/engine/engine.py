@@ -422,7 +422,8 @@ class Engine:
             self._finish_boundary(effects)
             return
         rows = sorted_set(np.concatenate([candidates.rows for candidates in changing]))
-        self._rescore_of_boundary(self._rescoring.take_of(rows), effects)
+        if len(rows := self._rescoring.take_of(rows)):
+            self._rescore_of_boundary(rows, effects)
 
     def _finish_boundary(self, effects: Effects) -> None:
         """Publish all accounts that wait for it as of the last boundary."""

@@ -38,9 +38,7 @@ if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn, SearchStrategy
 
     from stream.columns.columns import Rows
-    from stream.engine.rescoring import Moment
     from stream.publishing.effects import Effects
-    from stream.scoring.scoring import Scored
 
 CATCHING_UP = (Mode.EXACT, Mode.CONFLATED)
 CLOSE = 1e-9
@@ -79,17 +77,8 @@ def fetches_of(records: Sequence[Record], sources: Sources = BUILT_IN) -> list[F
 class AtBoundaries(Engine):
     """An engine that is looked at whenever all accounts have been scored at a boundary."""
 
-    def _publish(
-        self,
-        rows: Rows,
-        mode: Mode,
-        effects: Effects,
-        trigger: Trigger,
-        scored: Scored | None = None,
-        *,
-        moment: Moment | None = None,
-    ) -> None:
-        super()._publish(rows, mode, effects, trigger, scored, moment=moment)
+    def _publish(self, rows: Rows, mode: Mode, effects: Effects, trigger: Trigger, *more: Any, **named: Any) -> None:
+        super()._publish(rows, mode, effects, trigger, *more, **named)
         assert self.as_of is not None
         if (
             trigger is not Trigger.EVENTS

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from faust.types import TP
 
 from agents.worker.client.consumer import Records
-from agents.worker.commit.checkpoint import Checkpointer
 from agents.worker.commit.handover import Handover
 from agents.worker.commit.lease import Lease
 from agents.worker.tasks.broker_facts import Facts
@@ -54,15 +53,7 @@ class Stage:
         """The other members of the group each time the broker is asked; the last stay."""
         self.lease = Lease(10)
         self.lease.begin(float("inf"))
-        checkpointer = Checkpointer(
-            self.processor,
-            self.bench.outbox,
-            self.bench.telemetry,
-            changelog_topic=LOG,
-            commit_offsets=self.commit_offsets,
-            on_fatal=self.bench.errors.append,
-            rarely_s=0,
-        )
+        checkpointer = self.bench.checkpointer(LOG, self.commit_offsets)
         self.restorer = Restorer(
             self.processor,
             checkpointer,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from agents.settings.settings import Settings, default_policy
 from agents.worker.client.consumer import Records
+from agents.worker.commit.checkpoint import Checkpointer, CommitOffsets
 from agents.worker.commit.fencing import TaskProducer
 from agents.worker.commit.outbox import Outbox
 from agents.worker.monitoring.metrics import Telemetry
@@ -170,6 +171,18 @@ class Bench:
         self.processor.highwater = lambda _tp: 0
         for partition in partitions:
             self.open(partition)
+
+    def checkpointer(self, changelog: str, commit_offsets: CommitOffsets) -> Checkpointer:
+        """What commits the progress of the tasks, at each commit that it is asked for."""
+        return Checkpointer(
+            self.processor,
+            self.outbox,
+            self.telemetry,
+            changelog_topic=changelog,
+            commit_offsets=commit_offsets,
+            on_fatal=self.errors.append,
+            rarely_s=0,
+        )
 
     def open(self, partition: int) -> PartitionTask:
         """Open a task that no worker had before, and let it run."""

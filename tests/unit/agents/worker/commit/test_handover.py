@@ -10,7 +10,6 @@ import pytest
 from faust.types import TP
 
 from agents.worker.commit import handover as handovers
-from agents.worker.commit.checkpoint import Checkpointer
 from agents.worker.commit.handover import Handover
 from agents.worker.commit.lease import Lease
 from agents.worker.tasks.task_state import TaskState
@@ -42,15 +41,7 @@ class Stage:
         self.tasks = list(self.bench.processor.tasks.values())
         self.committed: dict[TP, int] = {}
         self.refuses = False
-        self.checkpointer = Checkpointer(
-            self.bench.processor,
-            self.bench.outbox,
-            self.bench.telemetry,
-            changelog_topic=CHANGELOG,
-            commit_offsets=self.commit_offsets,
-            on_fatal=self.bench.errors.append,
-            rarely_s=0,
-        )
+        self.checkpointer = self.bench.checkpointer(CHANGELOG, self.commit_offsets)
         self.handover = Handover(self.bench.processor, self.checkpointer, self.lease, BUILT_IN.topics, "changelog")
 
     async def before_offsets(self) -> object:

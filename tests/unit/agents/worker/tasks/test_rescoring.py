@@ -10,7 +10,6 @@ import pytest
 from faust.types import TP
 
 from agents.worker.commit import checkpoint
-from agents.worker.commit.checkpoint import Checkpointer
 from agents.worker.tasks import processor as processors
 from agents.worker.tasks import rescorer as rescorers
 from agents.worker.tasks.loop import WorkLoop
@@ -43,15 +42,7 @@ class Large:
         self.loop = WorkLoop(self.processor, on_fatal=self.bench.errors.append)
         self.end = LAG
         self.processor.highwater = lambda tp: self.end if tp == USAGE else 0
-        self.checkpointer = Checkpointer(
-            self.processor,
-            self.bench.outbox,
-            self.bench.telemetry,
-            changelog_topic=CHANGELOG,
-            commit_offsets=self.commit_offsets,
-            on_fatal=self.bench.errors.append,
-            rarely_s=0,
-        )
+        self.checkpointer = self.bench.checkpointer(CHANGELOG, self.commit_offsets)
 
     async def commit_offsets(self, _offsets: Mapping[TP, int]) -> bool:
         return True
