@@ -1,0 +1,189 @@
+"""The calls of the native library, with arrays of numpy as arguments; all of them hold the GIL.
+
+Owns loading it and the memory that calls are given: every array is made here, with the length that the library writes.
+The library is beside this file where it was built (`make setup` with cargo, and wheels of a platform). Set the
+environment variable `VITALS_NATIVE=0` to do without it. Called by `schemas.event_columns` and
+`stream.accounts.index`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+import weakref
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Positions = NDArray[np.int64]
+FILE_NAME: Final = "vitals_native.so"
+"""Whatever the platform calls its libraries."""
+SWITCH: Final = "VITALS_NATIVE"
+_ADDRESS, _COUNT = ctypes.c_void_p, ctypes.c_size_t
+_ARGUMENTS: Final[dict[str, tuple[Any, list[Any]]]] = {
+    "event_schema_new": (_ADDRESS, [ctypes.c_char_p, _COUNT]),
+    "event_schema_free": (None, [_ADDRESS]),
+    "events_read": (_COUNT, [_ADDRESS, ctypes.c_char_p, _COUNT, *[_ADDRESS] * 2, _COUNT, *[_ADDRESS] * 4]),
+    "texts_hash": (None, [ctypes.c_char_p, _COUNT, *[_ADDRESS] * 2, _COUNT, _ADDRESS]),
+    "texts_match": (
+        None,
+        [ctypes.c_char_p, _COUNT, *[_ADDRESS] * 2, _COUNT, ctypes.c_char_p, _COUNT, _ADDRESS, _COUNT, _ADDRESS],
+    ),
+    "rows_new": (_ADDRESS, []),
+    "rows_free": (None, [_ADDRESS]),
+    "rows_set": (None, [_ADDRESS, ctypes.c_char_p, _COUNT, ctypes.c_int64]),
+    "rows_get": (_COUNT, [_ADDRESS, ctypes.c_char_p, _COUNT, *[_ADDRESS] * 2, _COUNT, _ADDRESS]),
+}
+
+
+class Spans(NamedTuple):
+    """Texts as parts of a buffer: first and last-plus-one positions, int64 (k,); a negative start is no text."""
+
+    buffer: bytes
+    starts: Positions
+    ends: Positions
+
+    def text(self, index: int) -> bytes | None:
+        """The bytes of a text."""
+        start = int(self.starts[index])
+        return None if start < 0 else self.buffer[start : int(self.ends[index])]
+
+    def texts(self) -> list[str | None]:
+        """All texts, decoded."""
+        buffer, bounds = self.buffer, zip(self.starts.tolist(), self.ends.tolist(), strict=True)
+        return [None if start < 0 else buffer[start:end].decode() for start, end in bounds]
+
+    def take(self, indexes: NDArray[Any] | slice) -> Spans:
+        """Those under an index."""
+        return Spans(self.buffer, np.ascontiguousarray(self.starts[indexes]), np.ascontiguousarray(self.ends[indexes]))
+
+
+class Columns(NamedTuple):
+    """Records as columns: which are `plain`, uint8 (k,), their times, texts (t, 2, k) as spans, and numbers (n, k)."""
+
+    plain: NDArray[np.uint8]
+    times: Positions
+    spans: Positions
+    numbers: NDArray[np.float64]
+
+
+class Field(NamedTuple):
+    """A field of an event type: kind `t` (text), `f` (flag), `n` (number) or `i` (the time), and what it may be."""
+
+    name: str
+    kind: str
+    slot: int = 0
+    required: bool = False
+    nullable: bool = False
+    not_empty: bool = False
+    least: float = float("-inf")
+    most: float = float("inf")
+    words: Sequence[str] = ()
+
+    def described(self) -> bytes:
+        """The field as the library reads it."""
+        flags = self.required | self.nullable << 1 | self.not_empty << 2
+        head = struct.pack("<cBH", self.kind.encode(), flags, self.slot) + _sized(self.name)
+        if self.kind == "n":
+            return head + struct.pack("<dd", self.least, self.most)
+        if self.kind == "t":
+            return head + struct.pack("<H", len(self.words)) + b"".join(map(_sized, self.words))
+        return head
+
+
+@cache
+def load() -> Any | None:
+    """The library; None where it was not built or is switched off."""
+    path = Path(__file__).with_name(FILE_NAME)
+    if os.environ.get(SWITCH) == "0" or not path.exists():
+        return None
+    library = ctypes.PyDLL(str(path))
+    for name, (result, arguments) in _ARGUMENTS.items():
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+    return library
+
+
+class EventReader:
+    """Reads records of one event type."""
+
+    def __init__(self, library: Any, fields: Sequence[Field]) -> None:
+        """Compile the fields. Raises `ValueError` when there are too many of them."""
+        described = struct.pack("<H", len(fields)) + b"".join([field.described() for field in fields])
+        schema = library.event_schema_new(described, len(described))
+        if not schema:
+            message = f"the native decoder takes no event type with {len(fields)} fields"
+            raise ValueError(message)
+        self._library, self._schema = library, schema
+        self._texts = sum(field.kind in "tf" for field in fields)
+        self._numbers = sum(field.kind == "n" for field in fields)
+        weakref.finalize(self, library.event_schema_free, schema)
+
+    def read(self, values: Spans) -> Columns:
+        """Columns of records; those that are not plain have no values in them."""
+        count = len(values.starts)
+        columns = Columns(
+            np.empty(count, dtype=np.uint8),
+            np.empty(count, dtype=np.int64),
+            np.empty((self._texts, 2, count), dtype=np.int64),
+            np.empty((self._numbers, count), dtype=np.float64),
+        )
+        self._library.events_read(self._schema, *_spans(values), *map(_address, columns))
+        return columns
+
+
+class RowCache:
+    """The row of each account id, as it is written in records."""
+
+    def __init__(self, library: Any) -> None:
+        """Nothing is known."""
+        self._library, self._rows = library, library.rows_new()
+        weakref.finalize(self, library.rows_free, self._rows)
+
+    def set(self, name: str, row: int) -> None:
+        """Remember a row, or forget it where it is negative."""
+        encoded = name.encode()
+        self._library.rows_set(self._rows, encoded, len(encoded), row)
+
+    def get(self, names: Spans) -> tuple[Positions, int]:
+        """The row of each id, int64 (k,), -1 where it is not known, and how many are not."""
+        rows = np.empty(len(names.starts), dtype=np.int64)
+        return rows, self._library.rows_get(self._rows, *_spans(names), _address(rows))
+
+
+def hash_texts(library: Any, texts: Spans) -> NDArray[np.uint64]:
+    """XXH3-64 of each text without white space at its ends, uint64 (k,); 0 for none and for blank ones."""
+    hashes = np.empty(len(texts.starts), dtype=np.uint64)
+    library.texts_hash(*_spans(texts), _address(hashes))
+    return hashes
+
+
+def match_texts(library: Any, texts: Spans, words: Sequence[str]) -> Positions:
+    """Which of the words each text is, counted from 1, int64 (k,); 0 for any other and for none."""
+    encoded = [word.encode() for word in words]
+    joined, ends = b"".join(encoded), np.cumsum(list(map(len, encoded)), dtype=np.int64)
+    codes = np.empty(len(texts.starts), dtype=np.int64)
+    library.texts_match(*_spans(texts), joined, len(joined), _address(ends), len(encoded), _address(codes))
+    return codes
+
+
+def _spans(texts: Spans) -> tuple[Any, ...]:
+    for positions in (texts.starts, texts.ends):
+        assert positions.dtype == np.int64, positions.dtype
+        assert positions.flags.c_contiguous, "the library reads memory from its beginning"
+    assert len(texts.starts) == len(texts.ends), "each text has both ends"
+    return texts.buffer, len(texts.buffer), _address(texts.starts), _address(texts.ends), len(texts.starts)
+
+
+def _address(array: NDArray[Any]) -> int:
+    return int(array.ctypes.data)
+
+
+def _sized(text: str) -> bytes:
+    encoded = text.encode()
+    return struct.pack("<H", len(encoded)) + encoded

@@ -1,0 +1,156 @@
+//! The C interface: raw pointers become slices here, and nowhere else.
+//!
+//! Every function is called by `schemas/native/library.py`, which makes the arrays and knows their lengths. Texts of
+//! records are spans of one buffer: arrays of first and last-plus-one positions, negative where there is no value. A
+//! span that does not lie in its buffer is taken for none.
+
+mod event;
+mod hash;
+mod instant;
+mod scan;
+mod texts;
+
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::slice::{from_raw_parts, from_raw_parts_mut};
+
+use event::{EventSchema, Output};
+use texts::{Rows, Spans};
+
+/// Compile the description of an event type. Null when it cannot be read.
+///
+/// # Safety
+/// `description` points to `length` bytes. The result is given to `event_schema_free` once.
+#[no_mangle]
+pub unsafe extern "C" fn event_schema_new(description: *const u8, length: usize) -> *mut EventSchema {
+    match EventSchema::read(from_raw_parts(description, length)) {
+        Some(schema) => Box::into_raw(Box::new(schema)),
+        None => std::ptr::null_mut(),
+    }
+}
+
+/// Forget an event type.
+///
+/// # Safety
+/// `schema` comes from `event_schema_new` and is used no more.
+#[no_mangle]
+pub unsafe extern "C" fn event_schema_free(schema: *mut EventSchema) {
+    drop(Box::from_raw(schema));
+}
+
+/// Read `count` records into columns; returns how many are not plain, which are marked with 0 in `plain`.
+///
+/// # Safety
+/// `buffer` has `length` bytes; `starts`, `ends`, `plain` and `times` have `count` entries, `spans` two times `count`
+/// for each text of the type, and `numbers` `count` for each of its numbers.
+#[no_mangle]
+#[allow(clippy::too_many_arguments)]
+pub unsafe extern "C" fn events_read(
+    schema: *mut EventSchema,
+    buffer: *const u8,
+    length: usize,
+    starts: *const i64,
+    ends: *const i64,
+    count: usize,
+    plain: *mut u8,
+    times: *mut i64,
+    spans: *mut i64,
+    numbers: *mut f64,
+) -> usize {
+    let schema = &mut *schema;
+    let records = Spans::new(from_raw_parts(buffer, length), from_raw_parts(starts, count), from_raw_parts(ends, count));
+    let mut output = Output {
+        count,
+        times: from_raw_parts_mut(times, count),
+        spans: from_raw_parts_mut(spans, 2 * count * schema.texts),
+        numbers: from_raw_parts_mut(numbers, count * schema.numbers),
+    };
+    let plain = from_raw_parts_mut(plain, count);
+    // A mistake here must not end a worker: every record can be decoded in Python.
+    let read = catch_unwind(AssertUnwindSafe(|| schema.read_all(&records, plain, &mut output)));
+    read.unwrap_or_else(|_| {
+        plain.fill(0);
+        count
+    })
+}
+
+/// Write the XXH3-64 hash of each text without white space at its ends; 0 where there is none or it is blank.
+///
+/// # Safety
+/// `buffer` has `length` bytes; `starts`, `ends` and `hashes` have `count` entries.
+#[no_mangle]
+pub unsafe extern "C" fn texts_hash(
+    buffer: *const u8,
+    length: usize,
+    starts: *const i64,
+    ends: *const i64,
+    count: usize,
+    hashes: *mut u64,
+) {
+    let texts = Spans::new(from_raw_parts(buffer, length), from_raw_parts(starts, count), from_raw_parts(ends, count));
+    texts::hash_all(&texts, from_raw_parts_mut(hashes, count));
+}
+
+/// Write the code of each text: 1, 2, ... of the words that a policy names, 0 of any other and of no text.
+///
+/// # Safety
+/// As `texts_hash`; `words` has `words_length` bytes, and `word_ends` has `words_count` ends of words in it.
+#[no_mangle]
+#[allow(clippy::too_many_arguments)]
+pub unsafe extern "C" fn texts_match(
+    buffer: *const u8,
+    length: usize,
+    starts: *const i64,
+    ends: *const i64,
+    count: usize,
+    words: *const u8,
+    words_length: usize,
+    word_ends: *const i64,
+    words_count: usize,
+    codes: *mut i64,
+) {
+    let texts = Spans::new(from_raw_parts(buffer, length), from_raw_parts(starts, count), from_raw_parts(ends, count));
+    let words = texts::split(from_raw_parts(words, words_length), from_raw_parts(word_ends, words_count));
+    texts::match_all(&texts, &words, from_raw_parts_mut(codes, count));
+}
+
+/// An empty table of rows by account id.
+#[no_mangle]
+pub extern "C" fn rows_new() -> *mut Rows {
+    Box::into_raw(Box::default())
+}
+
+/// Forget a table.
+///
+/// # Safety
+/// `rows` comes from `rows_new` and is used no more.
+#[no_mangle]
+pub unsafe extern "C" fn rows_free(rows: *mut Rows) {
+    drop(Box::from_raw(rows));
+}
+
+/// Remember the row of an account id, or forget it where `row` is negative.
+///
+/// # Safety
+/// `rows` comes from `rows_new`, and `name` has `length` bytes.
+#[no_mangle]
+pub unsafe extern "C" fn rows_set(rows: *mut Rows, name: *const u8, length: usize, row: i64) {
+    (*rows).set(from_raw_parts(name, length), row);
+}
+
+/// Write the row of each account id, -1 where it is not known; returns how many are not.
+///
+/// # Safety
+/// As `texts_hash`; `rows` comes from `rows_new`.
+#[no_mangle]
+pub unsafe extern "C" fn rows_get(
+    rows: *mut Rows,
+    buffer: *const u8,
+    length: usize,
+    starts: *const i64,
+    ends: *const i64,
+    count: usize,
+    output: *mut i64,
+) -> usize {
+    let names = Spans::new(from_raw_parts(buffer, length), from_raw_parts(starts, count), from_raw_parts(ends, count));
+    (*rows).get_all(&names, from_raw_parts_mut(output, count))
+}
