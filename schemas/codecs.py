@@ -54,7 +54,7 @@ class Decoded(NamedTuple):
     A profile may be among the events and, for some of its fields, among the rejects.
     """
 
-    events: list[Event]
+    events: Sequence[Event]
     indexes: NDArray[np.int64] | None
     rejects: list[Reject]
 
@@ -71,7 +71,8 @@ def encode(message: msgspec.Struct) -> bytes:
 
 
 @lru_cache(_MOST_DECODERS)
-def _decoder_of(source: Source, names: tuple[str, ...]) -> msgspec.json.Decoder[Event]:
+def decoder_of(source: Source, names: tuple[str, ...]) -> msgspec.json.Decoder[Event]:
+    """The decoder of a source's events with these properties."""
     return msgspec.json.Decoder(event_type(source, names) if names else source.event_type)
 
 
@@ -85,7 +86,7 @@ def decode(source: Source, values: Sequence[bytes | None], properties: Propertie
     """
     if source.event_type is ProfileEvent:
         return _decode_profiles(values)
-    decoder = _decoder_of(source, properties.get(source.name, ()))
+    decoder = decoder_of(source, properties.get(source.name, ()))
     count = len(values)
     if not count:
         return Decoded([], None, [])
@@ -99,7 +100,7 @@ def decode(source: Source, values: Sequence[bytes | None], properties: Propertie
                 return Decoded(events, None, [])
     except (TypeError, UnicodeDecodeError, msgspec.DecodeError, RecursionError):
         pass
-    return _decode_each(decoder, source, values)
+    return decode_each(decoder, source, values)
 
 
 def _is_a_record_a_line(joined: bytes, count: int) -> bool:
@@ -114,7 +115,8 @@ def _is_a_record_a_line(joined: bytes, count: int) -> bool:
     )
 
 
-def _decode_each(decoder: msgspec.json.Decoder[Event], source: Source, values: Sequence[bytes | None]) -> Decoded:
+def decode_each(decoder: msgspec.json.Decoder[Event], source: Source, values: Sequence[bytes | None]) -> Decoded:
+    """Decode each record alone: only those that are bad are refused."""
     events: list[Event] = []
     indexes: list[int] = []
     rejects: list[Reject] = []

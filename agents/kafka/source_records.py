@@ -7,6 +7,7 @@ Owns the conversion of fetched records to `stream.ingest.batch.Batch`. Called by
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, cast
 
 import msgspec
@@ -14,6 +15,7 @@ import numpy as np
 import structlog
 
 from schemas.codecs import Reject, decode, is_profile_tombstone
+from schemas.event_columns import read_events
 from schemas.events import PROFILE_SOURCE, Event, ProfileEvent
 from schemas.peers import PeersMessage
 from schemas.properties import NONE, Properties
@@ -81,9 +83,9 @@ def _batch(
     repartitioned: bool = False,
 ) -> Batch:
     values = [record.value for record in records]
-    decoded, forms = recognise(
-        source, values, decode(source, values, properties), properties, lambda index: _around(records[index])
-    )
+    # Forwarded events are changed: those of merged accounts get the account that they count for.
+    decoded = (decode if repartitioned else read_events)(source, values, properties)
+    decoded, forms = recognise(source, values, decoded, properties, lambda index: _around(records[index]))
     events, indices, rejects = decoded.events, decoded.indexes, decoded.rejects
     if rejects and source.name == PROFILE_SOURCE:
         events, indices, rejects = _with_tombstones(records, events, indices, rejects)
@@ -134,10 +136,10 @@ def _header(record: Any, name: str) -> bytes | None:
 
 def _with_tombstones(
     records: list[Any],
-    events: list[Event],
+    events: Sequence[Event],
     indices: Any,
     rejects: list[Reject],
-) -> tuple[list[Event], Any, list[Reject]]:
+) -> tuple[Sequence[Event], Any, list[Reject]]:
     """Replace rejects that are tombstones of profiles by empty profiles of the record's time, which end the account."""
     by_index = dict(zip(indices.tolist(), events, strict=True))
     others = []

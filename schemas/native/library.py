@@ -36,7 +36,8 @@ _ARGUMENTS: Final[dict[str, tuple[Any, list[Any]]]] = {
     ),
     "rows_new": (_ADDRESS, []),
     "rows_free": (None, [_ADDRESS]),
-    "rows_set": (None, [_ADDRESS, ctypes.c_char_p, _COUNT, ctypes.c_int64]),
+    "rows_put": (None, [_ADDRESS, ctypes.c_char_p, _COUNT, *[_ADDRESS] * 2, _COUNT, _ADDRESS]),
+    "rows_forget": (None, [_ADDRESS, ctypes.c_char_p, _COUNT]),
     "rows_get": (_COUNT, [_ADDRESS, ctypes.c_char_p, _COUNT, *[_ADDRESS] * 2, _COUNT, _ADDRESS]),
 }
 
@@ -53,10 +54,24 @@ class Spans(NamedTuple):
         start = int(self.starts[index])
         return None if start < 0 else self.buffer[start : int(self.ends[index])]
 
+    def values(self) -> list[bytes | None]:
+        """The bytes of all texts."""
+        buffer, bounds = self.buffer, zip(self.starts.tolist(), self.ends.tolist(), strict=True)
+        return [None if start < 0 else buffer[start:end] for start, end in bounds]
+
     def texts(self) -> list[str | None]:
         """All texts, decoded."""
-        buffer, bounds = self.buffer, zip(self.starts.tolist(), self.ends.tolist(), strict=True)
-        return [None if start < 0 else buffer[start:end].decode() for start, end in bounds]
+        return [None if text is None else text.decode() for text in self.values()]
+
+    @classmethod
+    def of(cls, values: Sequence[bytes | None]) -> Spans:
+        """Values one behind the other in a new buffer."""
+        lengths = np.fromiter([len(value or b"") for value in values], dtype=np.int64, count=len(values))
+        ends = np.cumsum(lengths)
+        starts = ends - lengths
+        if None in values:
+            starts[[index for index, value in enumerate(values) if value is None]] = -1
+        return cls(b"".join([value or b"" for value in values]), starts, ends)
 
     def take(self, indexes: NDArray[Any] | slice) -> Spans:
         """Those under an index."""
@@ -133,7 +148,7 @@ class EventReader:
             np.empty((self._texts, 2, count), dtype=np.int64),
             np.empty((self._numbers, count), dtype=np.float64),
         )
-        self._library.events_read(self._schema, *_spans(values), *map(_address, columns))
+        self._library.events_read(self._schema, *_spans(values), *[_address(column) for column in columns])
         return columns
 
 
@@ -145,10 +160,14 @@ class RowCache:
         self._library, self._rows = library, library.rows_new()
         weakref.finalize(self, library.rows_free, self._rows)
 
-    def set(self, name: str, row: int) -> None:
-        """Remember a row, or forget it where it is negative."""
+    def put(self, names: Spans, rows: Positions) -> None:
+        """Remember rows, int64 (k,), of ids; one that is negative is not remembered."""
+        self._library.rows_put(self._rows, *_spans(names), _address(rows))
+
+    def forget(self, name: str) -> None:
+        """Forget the row of an id."""
         encoded = name.encode()
-        self._library.rows_set(self._rows, encoded, len(encoded), row)
+        self._library.rows_forget(self._rows, encoded, len(encoded))
 
     def get(self, names: Spans) -> tuple[Positions, int]:
         """The row of each id, int64 (k,), -1 where it is not known, and how many are not."""

@@ -12,6 +12,9 @@ from itertools import compress, repeat
 
 import numpy as np
 
+from schemas.event_columns import EventColumns
+from schemas.events import Event
+from schemas.native.library import RowCache
 from stream.columns.columns import Rows
 from stream.columns.hash_index import Hashes, hash_ids
 
@@ -36,6 +39,8 @@ class AccountIndex(dict[str, int]):
         """Whether an account belongs to this partition."""
         self._hashes: Hashes = np.zeros(0, dtype=np.uint64)
         self._hashed = 0
+        self._cache: RowCache | None = None
+        """Rows of account ids as they are written in events that are read as columns."""
 
     def __missing__(self, account: str) -> int:
         """The row of a new account, or of a known one that is written in another way."""
@@ -65,6 +70,8 @@ class AccountIndex(dict[str, int]):
         """Forget the account of a row, whose state must be empty."""
         for name in (self.names[row], *self._aliases.pop(row, ())):
             del self[name]
+            if self._cache is not None:
+                self._cache.forget(name)
         self.names[row] = ""
         self._free.append(row)
 
@@ -86,6 +93,22 @@ class AccountIndex(dict[str, int]):
     def rows(self, accounts: Sequence[str]) -> Rows:
         """Row of each account id, int64 (k,); `ELSEWHERE` or `BLANK` where it has none."""
         return np.fromiter(map(self.__getitem__, accounts), dtype=np.int64, count=len(accounts))
+
+    def rows_of(self, events: Sequence[Event]) -> Rows:
+        """Row of the account of each event, int64 (k,); `ELSEWHERE` or `BLANK` where it has none."""
+        if not isinstance(events, EventColumns):
+            return self.rows([event.account_id for event in events])
+        if self._cache is None:
+            self._cache = RowCache(events.library)
+        names = events.texts("account_id")
+        rows, unknown = self._cache.get(names)
+        if unknown:
+            indexes = np.flatnonzero(rows < 0)
+            new = names.take(indexes)
+            of_others = (events.others[index].account_id for index in sorted(events.others))
+            rows[indexes] = self.rows([next(of_others) if name is None else name for name in new.texts()])
+            self._cache.put(new, rows[indexes])
+        return rows
 
     def hashes_of(self, rows: Rows) -> Hashes:
         """Stable hash of the account of each row, uint64 (k,)."""

@@ -14,8 +14,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.codecs import INVALID_FIELD, Reject, times_ms
+from schemas.codecs import INVALID_FIELD, Reject
+from schemas.event_columns import EventColumns, take_events, times_of
 from schemas.events import CONTROL_SOURCE, ControlEvent, Event
+from schemas.native.library import hash_texts
 from schemas.plausible_times import EARLIEST_MS, FUTURE_TOLERANCE_MS, refusal
 from schemas.sources import INBOX
 from stream.accounts.accounts import Accounts
@@ -55,7 +57,7 @@ class Batch:
     source: str
     offsets: NDArray[np.int64]
     stamps: NDArray[np.int64]
-    events: list[Event]
+    events: Sequence[Event]
     end: int
     rejects: list[Reject] = field(default_factory=list)
     repartitioned: bool = False
@@ -124,7 +126,7 @@ def refuse_unknown_bands(batch: Batch, bands: Sequence[str]) -> Batch:
         batch,
         offsets=batch.offsets[known],
         stamps=batch.stamps[known],
-        events=[batch.events[index] for index in indexes],
+        events=take_events(batch.events, np.flatnonzero(known)),
         rejects=rejects,
         merged=None if batch.merged is None else [batch.merged[index] for index in indexes],
     )
@@ -173,10 +175,10 @@ class Candidates:
         """One of the events."""
         return self.batch.events[int(self.selected[index])]
 
-    def events(self) -> list[Event]:
+    def events(self) -> Sequence[Event]:
         """The events themselves."""
         events = self.batch.events
-        return events if len(self.selected) == len(events) else [events[index] for index in self.selected.tolist()]
+        return events if len(self.selected) == len(events) else take_events(events, self.selected)
 
 
 def sort_out(
@@ -196,22 +198,22 @@ def sort_out(
     `now_ms` the clock that decides what lies in the future (None: nothing does), `earliest_ms` the earliest time.
     Events already applied to their row stay candidates: their time moves the watermark and their id must be known.
     """
-    offsets, stamps, times = batch.offsets, batch.stamps, times_ms(batch.events)
+    offsets, stamps, times = batch.offsets, batch.stamps, times_of(batch.events)
     _refuse(batch, number, position=position, effects=effects)
     limits_ms = earliest_ms, None if now_ms is None else now_ms + FUTURE_TOLERANCE_MS
     good = _plausible(batch, number, times, limits_ms, position=position, effects=effects)
     selected = np.arange(len(batch.events)) if good is None else np.flatnonzero(good)
-    events = batch.events if good is None else [batch.events[index] for index in selected.tolist()]
+    events = batch.events if good is None else take_events(batch.events, selected)
     if good is not None:
         times, offsets, stamps = times[good], offsets[good], stamps[good]
-    rows = accounts.index.rows([event.account_id for event in events])
+    rows = accounts.index.rows_of(events)
     ids = _ids(events, seen)
     accounts.reserve()
     blank = (rows == BLANK) | (ids == BLANK_HASH)
     if np.count_nonzero(blank):
         _refuse_blank(batch, number, rows[blank], offsets[blank], position=position, effects=effects)
         named = ~blank
-        events = [event for event, is_named in zip(events, named.tolist(), strict=True) if is_named]
+        events = take_events(events, np.flatnonzero(named))
         rows, ids, times, selected = rows[named], ids[named], times[named], selected[named]
         offsets, stamps = offsets[named], stamps[named]
     ordinary = batch.merged is None and not accounts.merges.into
@@ -231,8 +233,14 @@ def sort_out(
     return _without_foreign_and_repeated(candidates, number, events, ids, accounts=accounts, seen=seen, effects=effects)
 
 
-def _ids(events: list[Event], seen: SeenIds | None) -> Hashes:
+def _ids(events: Sequence[Event], seen: SeenIds | None) -> Hashes:
     """The hash of each id, uint64 (k,); without deduplication only whether it is blank: `BLANK_HASH`, else 1."""
+    if isinstance(events, EventColumns):
+        hashes = hash_texts(events.library, events.texts("id"))
+        hashes[hashes == 0] = BLANK_HASH
+        if events.others:
+            hashes[list(events.others)] = hash_ids([event.id for event in events.others.values()])
+        return hashes
     ids = [event.id for event in events]
     return np.ones(len(ids), dtype=np.uint64) if seen is None and all(map(str.strip, ids)) else hash_ids(ids)
 
@@ -261,7 +269,7 @@ def _refuse_blank(
 def _without_foreign_and_repeated(
     candidates: Candidates,
     number: int,
-    events: list[Event],
+    events: Sequence[Event],
     ids: Hashes,
     *,
     accounts: Accounts,

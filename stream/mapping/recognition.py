@@ -64,7 +64,7 @@ def recognise(
     forms: dict[int, str] = {}
     if decoded.indexes is None or not decoded.rejects:
         return Recognised(decoded, forms)
-    events = dict(zip(decoded.indexes.tolist(), decoded.events, strict=True))
+    recognised: dict[int, Event] = {}
     rejects: list[Reject] = []
     for reject in decoded.rejects:
         value = values[reject.position]
@@ -74,8 +74,11 @@ def recognise(
         event, others, form = _event(source, value, around(reject.position), properties)
         rejects += [other._replace(position=reject.position) for other in others] or ([] if event else [reject])
         if event is not None:
-            events[reject.position] = event
+            recognised[reject.position] = event
             forms[reject.position] = form
+    if not recognised:
+        return Recognised(decoded._replace(rejects=rejects), forms)
+    events = dict(zip(decoded.indexes.tolist(), decoded.events, strict=True)) | recognised
     indexes = sorted(events)
     merged = Decoded([events[index] for index in indexes], np.array(indexes, dtype=np.int64), rejects)
     return Recognised(merged, forms)

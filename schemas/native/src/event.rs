@@ -23,7 +23,8 @@ enum Kind {
 }
 
 struct Field {
-    name: Vec<u8>,
+    /// The name in quotation marks, as it is written.
+    quoted: Vec<u8>,
     flags: u8,
     kind: Kind,
 }
@@ -67,7 +68,7 @@ impl EventSchema {
         let mut schema = EventSchema { fields: Vec::new(), required: 0, texts: 0, numbers: 0, expected: Vec::new() };
         for index in 0..usize::from(reader.short()?) {
             let (kind, flags, slot) = (reader.byte()?, reader.byte()?, usize::from(reader.short()?));
-            let name = reader.text()?.to_vec();
+            let quoted = [b"\"", reader.text()?, b"\""].concat();
             let kind = match kind {
                 b't' => Kind::Text { slot, words: reader.texts()? },
                 b'f' => Kind::Flag { slot },
@@ -81,7 +82,7 @@ impl EventSchema {
                 Kind::Time => {}
             }
             schema.required |= u64::from(flags & REQUIRED) << index;
-            schema.fields.push(Field { name, flags, kind });
+            schema.fields.push(Field { quoted, flags, kind });
         }
         (reader.0.is_empty() && schema.fields.len() <= MOST_FIELDS).then_some(schema)
     }
@@ -89,8 +90,9 @@ impl EventSchema {
     /// Read records into columns; returns how many are not plain.
     pub fn read_all(&mut self, records: &Spans, plain: &mut [u8], output: &mut Output) -> usize {
         let mut others = 0;
+        output.spans.fill(-1);
+        output.numbers.fill(f64::NAN);
         for (index, is_plain) in plain.iter_mut().enumerate() {
-            output.clear(index);
             let read = records.get(index).and_then(|text| self.record(text, records.start(index), index, output));
             *is_plain = u8::from(read.is_some());
             if read.is_none() {
@@ -113,8 +115,7 @@ impl EventSchema {
         }
         loop {
             scanner.skip_space();
-            let (start, end) = scanner.string()?;
-            let field = self.field(key, &text[start..end]);
+            let field = self.field(key, &mut scanner)?;
             key += 1;
             scanner.skip_space();
             if !scanner.take(b':') {
@@ -142,19 +143,21 @@ impl EventSchema {
         (scanner.position == text.len() && seen & self.required == self.required).then_some(())
     }
 
-    /// The field with a name, given which key of its record it is.
-    fn field(&mut self, key: usize, name: &[u8]) -> usize {
+    /// Go past a name, given which key of its record it is, and return its field.
+    fn field(&mut self, key: usize, scanner: &mut Scanner) -> Option<usize> {
         if let Some(expected) = self.expected.get(key) {
-            if self.fields.get(*expected).map_or(false, |field| field.name == name) {
-                return *expected;
+            if self.fields.get(*expected).map_or(false, |field| scanner.take_word(&field.quoted)) {
+                return Some(*expected);
             }
         }
-        let field = self.fields.iter().position(|field| field.name == name).unwrap_or(UNKNOWN);
+        let (start, end) = scanner.string()?;
+        let name = &scanner.text[start - 1..=end];
+        let field = self.fields.iter().position(|field| field.quoted == name).unwrap_or(UNKNOWN);
         if key < MOST_FIELDS {
             self.expected.resize(self.expected.len().max(key + 1), UNKNOWN);
             self.expected[key] = field;
         }
-        field
+        Some(field)
     }
 }
 

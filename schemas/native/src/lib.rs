@@ -128,13 +128,31 @@ pub unsafe extern "C" fn rows_free(rows: *mut Rows) {
     drop(Box::from_raw(rows));
 }
 
-/// Remember the row of an account id, or forget it where `row` is negative.
+/// Remember the rows of account ids; one that is negative is not remembered.
+///
+/// # Safety
+/// As `texts_hash`; `rows` comes from `rows_new`, and `values` has `count` entries.
+#[no_mangle]
+pub unsafe extern "C" fn rows_put(
+    rows: *mut Rows,
+    buffer: *const u8,
+    length: usize,
+    starts: *const i64,
+    ends: *const i64,
+    count: usize,
+    values: *const i64,
+) {
+    let names = Spans::new(from_raw_parts(buffer, length), from_raw_parts(starts, count), from_raw_parts(ends, count));
+    (*rows).put_all(&names, from_raw_parts(values, count));
+}
+
+/// Forget the row of an account id.
 ///
 /// # Safety
 /// `rows` comes from `rows_new`, and `name` has `length` bytes.
 #[no_mangle]
-pub unsafe extern "C" fn rows_set(rows: *mut Rows, name: *const u8, length: usize, row: i64) {
-    (*rows).set(from_raw_parts(name, length), row);
+pub unsafe extern "C" fn rows_forget(rows: *mut Rows, name: *const u8, length: usize) {
+    (*rows).forget(from_raw_parts(name, length));
 }
 
 /// Write the row of each account id, -1 where it is not known; returns how many are not.

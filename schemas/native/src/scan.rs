@@ -8,6 +8,31 @@ const MOST_DIGITS: usize = 15;
 const POWERS: [f64; 16] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
 const DEEPEST: usize = 16;
 
+const ONES: u64 = u64::MAX / 255;
+const HIGH_BITS: u64 = ONES * 0x80;
+
+/// How many bytes of a text come before the first quotation mark, backslash or control character, eight in one go.
+fn plain_length(text: &[u8]) -> usize {
+    let mut words = text.chunks_exact(8);
+    let mut length = 0;
+    for chunk in &mut words {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(chunk);
+        let word = u64::from_le_bytes(bytes);
+        let (quote, escape) = (word ^ (ONES * u64::from(b'"')), word ^ (ONES * u64::from(b'\\')));
+        // The lowest of these bits belongs to the first such byte; those above can be wrong.
+        let ends = (quote.wrapping_sub(ONES) & !quote)
+            | (escape.wrapping_sub(ONES) & !escape)
+            | (word.wrapping_sub(ONES * u64::from(b' ')) & !word);
+        if ends & HIGH_BITS != 0 {
+            return length + (ends & HIGH_BITS).trailing_zeros() as usize / 8;
+        }
+        length += 8;
+    }
+    let is_end = |byte: &u8| *byte == b'"' || *byte == b'\\' || *byte < b' ';
+    length + words.remainder().iter().position(is_end).unwrap_or(words.remainder().len())
+}
+
 /// A position in a text.
 pub struct Scanner<'a> {
     pub text: &'a [u8],
@@ -62,7 +87,7 @@ impl<'a> Scanner<'a> {
             return None;
         }
         let start = self.position;
-        let length = self.text[start..].iter().position(|byte| *byte == b'"' || *byte == b'\\' || *byte < b' ')?;
+        let length = plain_length(&self.text[start..]);
         self.position = start + length;
         self.take(b'"').then_some((start, start + length))
     }
@@ -85,15 +110,15 @@ impl<'a> Scanner<'a> {
         Some(Number { value: if negative { -value } else { value }, decimals })
     }
 
-    /// `value` continued by digits, and how many there are: at least one, and no more than fit.
+    /// `value` continued by digits, and how many there are: at least one, and no more than `MOST_DIGITS`.
     fn digits(&mut self, mut value: i64) -> Option<(i64, usize)> {
         let start = self.position;
-        while let Some(digit) = self.peek().filter(u8::is_ascii_digit) {
-            value = value.checked_mul(10)?.checked_add(i64::from(digit - b'0'))?;
+        for byte in self.text[start..].iter().take_while(|byte| byte.is_ascii_digit()) {
+            value = value.wrapping_mul(10).wrapping_add(i64::from(byte - b'0'));
             self.position += 1;
         }
         let count = self.position - start;
-        (count > 0).then_some((value, count))
+        (count > 0 && count <= MOST_DIGITS).then_some((value, count))
     }
 
     /// Go past any value.
@@ -138,7 +163,7 @@ impl<'a> Scanner<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::Scanner;
+    use super::{plain_length, Scanner};
 
     fn number(text: &str) -> Option<f64> {
         Scanner::new(text.as_bytes()).number().map(|number| number.float())
@@ -157,6 +182,17 @@ mod tests {
         for text in ["-0", "-0.0", "01", "1.", ".5", "1e3", "1x", "-", "", "1234567890123456", "99999999999999999999"] {
             assert_eq!(number(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn the_plain_part_of_a_text() {
+        for end in ['"', '\\', '\n', '\0', '\u{1f}'] {
+            for length in 0..20 {
+                let text = "é~!ab ".repeat(4)[..].chars().take(length).collect::<String>();
+                assert_eq!(plain_length(format!("{text}{end}\"\\   ").as_bytes()), text.len());
+            }
+        }
+        assert_eq!(plain_length("no end of it at all".as_bytes()), 19);
     }
 
     #[test]

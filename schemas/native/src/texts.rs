@@ -93,12 +93,16 @@ impl Hasher for Xxh3Hasher {
 pub struct Rows(HashMap<Box<[u8]>, i64, BuildHasherDefault<Xxh3Hasher>>);
 
 impl Rows {
-    pub fn set(&mut self, name: &[u8], row: i64) {
-        if row < 0 {
-            self.0.remove(name);
-        } else {
-            self.0.insert(name.into(), row);
+    pub fn put_all(&mut self, names: &Spans, rows: &[i64]) {
+        for (index, row) in rows.iter().enumerate().filter(|(_, row)| **row >= 0) {
+            if let Some(name) = names.get(index) {
+                self.0.insert(name.into(), *row);
+            }
         }
+    }
+
+    pub fn forget(&mut self, name: &[u8]) {
+        self.0.remove(name);
     }
 
     pub fn get_all(&self, names: &Spans, rows: &mut [i64]) -> usize {
@@ -134,11 +138,11 @@ mod tests {
     #[test]
     fn rows_are_forgotten() {
         let mut rows = Rows::default();
-        rows.set(b"acme", 7);
         let (mut output, names) = ([0, 0], Spans::new(b"acmeb", &[0, 4], &[4, 5]));
+        rows.put_all(&names, &[7, -1]);
         assert_eq!(rows.get_all(&names, &mut output), 1);
         assert_eq!(output, [7, -1]);
-        rows.set(b"acme", -1);
+        rows.forget(b"acme");
         assert_eq!(rows.get_all(&names, &mut output), 2);
     }
 }
