@@ -9,14 +9,15 @@ PYTHON ?= python3 python3.13 python3.12 python3.11
 # The tests start hundreds of processes: without files of bytecode each compiles the project again, for 0.4 s.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Programs that the tests run beside Java 17, as command=Debian package.
-PROGRAMS := chromium-headless-shell=chromium-headless-shell mvn=maven npm=npm redis-server=redis-server promtool=prometheus prometheus-alertmanager=prometheus-alertmanager kcat=kcat faketime=faketime
+# Programs that the tests, and the build before them, run beside Java 17, as command=Debian package.
+PROGRAMS := cargo=cargo chromium-headless-shell=chromium-headless-shell mvn=maven npm=npm redis-server=redis-server promtool=prometheus prometheus-alertmanager=prometheus-alertmanager kcat=kcat faketime=faketime
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+NATIVE := schemas/native/vitals_native.lib
 
 # Prints the Debian names of missing packages, then installs them or prints the command that does.
 define CHECK_PROGRAMS
@@ -56,7 +57,7 @@ endef
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(READY) ## Create the virtualenv .venv and install the project into it
+setup: $(READY) $(NATIVE) ## Create the virtualenv .venv, install the project into it and build its native decoder
 
 # An editable install: only a change of pyproject.toml requires a new one.
 $(READY): pyproject.toml
@@ -72,6 +73,10 @@ $(READY): pyproject.toml
 	if [ ! -x $(BIN)/python ]; then "$$python" -m venv $(VENV); fi
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
+
+# Without cargo there is no library, and what it does is done in Python.
+$(NATIVE): deploy/wheel/native.py schemas/native/Cargo.toml $(wildcard schemas/native/src/*.rs) | $(READY)
+	@$(BIN)/python deploy/wheel/native.py
 
 demo: setup ## Run the demo: a broker, a synthetic company, a worker and a live table
 	$(BIN)/vitals demo $(ARGS)
@@ -133,5 +138,5 @@ system: ## Check for the programs that tests run, such as java and chromium (roo
 	@PROGRAMS="$(PROGRAMS)" $(SHELL) -eu -o pipefail -c "$$CHECK_PROGRAMS"
 
 clean: ## Remove everything that make and the tests created
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .cache
+	rm -rf $(VENV) $(NATIVE) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .cache
 	find account_vitals agents schemas stream tests deploy -depth -type d -name __pycache__ -exec rm -rf {} +

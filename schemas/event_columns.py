@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from schemas.codecs import Decoded, decode, decode_each, decoder_of, times_ms
 from schemas.events import Event
-from schemas.native.library import Columns, EventReader, Field, Positions, Spans, load
+from schemas.native.library import MOST_FIELDS, Columns, EventReader, Field, Positions, Spans, load
 from schemas.properties import NONE, Properties
 from schemas.sources import Source
 
@@ -30,9 +30,9 @@ _MOST_READERS = 1000
 class TypeReader:
     """The native reader of one event type, and where it puts which field."""
 
-    def __init__(self, source: Source, fields: Sequence[Field]) -> None:
-        """Compile the fields of the source's event type. Raises `ValueError` when there are too many."""
-        self.library = load()
+    def __init__(self, library: Any, source: Source, fields: Sequence[Field]) -> None:
+        """Compile the fields of the source's event type."""
+        self.library = library
         self.decoder = decoder_of(source, ())
         self.slots = {field.name: field.slot for field in fields}
         self.numbers = frozenset(field.name for field in fields if field.kind == "n")
@@ -143,21 +143,28 @@ def read_events(source: Source, values: Sequence[bytes | None] | Spans, properti
     rejects = [reject._replace(position=int(others[reject.position])) for reject in decoded.rejects]
     accepted = np.ones(count, dtype=bool)
     accepted[[reject.position for reject in rejects]] = False
-    kept = np.flatnonzero(accepted)
-    return Decoded(events.take(kept), kept, rejects)
+    accepted_indexes = np.flatnonzero(accepted)
+    return Decoded(events.take(accepted_indexes), accepted_indexes, rejects)
+
+
+def is_native(source: Source) -> bool:
+    """Whether events of a source are read as columns, if no properties of theirs are asked for."""
+    return _reader_of(source, ()) is not None
 
 
 @lru_cache(_MOST_READERS)
 def _reader_of(source: Source, properties: tuple[str, ...]) -> TypeReader | None:
     """The reader of a source's event type; None where Python has to decode it."""
-    fields = None if properties or load() is None else fields_of(source.event_type)
-    return None if fields is None else TypeReader(source, fields)
+    library = None if properties else load()
+    fields = None if library is None else fields_of(source.event_type)
+    return None if fields is None else TypeReader(library, source, fields)
 
 
 def fields_of(event_type: Any) -> list[Field] | None:
     """The fields of an event type for the native decoder; None if it has what that does not know."""
     described = cast("msgspec.inspect.StructType", msgspec.inspect.type_info(event_type))
-    if hasattr(event_type, "__post_init__") or described.forbid_unknown_fields or described.tag is not None:
+    has_more = hasattr(event_type, "__post_init__") or described.forbid_unknown_fields or described.tag is not None
+    if has_more or len(described.fields) > MOST_FIELDS:
         return None
     fields: list[Field] = []
     slots = {"t": 0, "n": 0}
@@ -174,29 +181,34 @@ def fields_of(event_type: Any) -> list[Field] | None:
 
 
 def _field(described: msgspec.inspect.Field) -> Field | None:
-    if '"' in described.encode_name or "\\" in described.encode_name or not described.encode_name.isprintable():
-        return None  # it is written with escapes
-    kind = described.type
+    name, kind = described.encode_name, described.type
     kinds = kind.types if isinstance(kind, msgspec.inspect.UnionType) else (kind,)
     types = [each for each in kinds if not isinstance(each, msgspec.inspect.NoneType)]
-    field = Field(described.encode_name, "", required=described.required, nullable=len(types) < len(kinds))
+    is_written_as_it_is = '"' not in name and "\\" not in name and name.isprintable()
+    limits = _limits(name, types) if is_written_as_it_is else None
+    return limits and limits._replace(required=described.required, nullable=len(types) < len(kinds))
+
+
+def _limits(name: str, types: Sequence[msgspec.inspect.Type]) -> Field | None:
+    """A field with one of these types, and what its values may be."""
     match types:
         case [msgspec.inspect.StrType(min_length=shortest, max_length=None, pattern=None)] if shortest in {None, 1}:
-            return field._replace(kind="t", not_empty=shortest == 1)
+            field = Field(name, "t", not_empty=shortest == 1)
         case [msgspec.inspect.LiteralType(values=words)] if all(isinstance(word, str) for word in words):
-            return field._replace(kind="t", words=cast("tuple[str, ...]", words))
+            field = Field(name, "t", words=cast("tuple[str, ...]", words))
         case [msgspec.inspect.BoolType()]:
-            return field._replace(kind="f")
-        case [msgspec.inspect.FloatType(gt=None, ge=least, lt=None, le=most, multiple_of=None)]:
-            return field._replace(
-                kind="n",
-                least=field.least if least is None else float(least),
-                most=field.most if most is None else float(most),
+            field = Field(name, "f")
+        case [
+            msgspec.inspect.FloatType(
+                gt=None, ge=int() | float() as least, lt=None, le=int() | float() as most, multiple_of=None
             )
-        case [msgspec.inspect.IntType(), msgspec.inspect.DateTimeType(tz=True)] if described.encode_name == "time":
-            return field._replace(kind="i")
+        ]:
+            field = Field(name, "n", least=float(least), most=float(most))
+        case [msgspec.inspect.IntType(), msgspec.inspect.DateTimeType(tz=True)] if name == "time":
+            field = Field(name, "i")
         case _:
             return None
+    return field
 
 
 def take_events(events: Sequence[Event], indexes: Positions) -> Sequence[Event]:

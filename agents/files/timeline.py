@@ -32,7 +32,7 @@ class Run(NamedTuple):
     source: str
     file: str
     times: NDArray[np.int64]
-    events: list[Event]
+    events: Sequence[Event]
     lines: NDArray[np.int64]
 
 

@@ -24,6 +24,7 @@ from agents.settings.settings import Settings
 from agents.worker.fatal import EXIT_UNCOMMITTED, RefusedError, StopDeadline, fatal
 from agents.worker.tasks.shadow_log import log_candidate
 from agents.worker.wiring import Worker
+from schemas.native.library import load
 from schemas.sources import Sources
 from stream.plan.plan import Plan
 
@@ -58,7 +59,12 @@ def run_made(
     if candidate is not None:
         log_candidate(plan, candidate)
     log.info(
-        "starting", group=settings.group, policy=plan.label, partitions=settings.partitions, web_port=settings.web_port
+        "starting",
+        group=settings.group,
+        policy=plan.label,
+        partitions=settings.partitions,
+        web_port=settings.web_port,
+        decoder="python" if load() is None else "native",
     )
     return _run(worker, loop, stopping)
 

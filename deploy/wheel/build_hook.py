@@ -1,5 +1,7 @@
 """Build the wheel: `agents`, `schemas` and `stream` of the checkout become subpackages of `account_vitals`.
 
+The native decoder of events is built first, if cargo is installed (`native.py`).
+
 Owns the change of import statements that this needs, so that the wheel installs one top-level package. Other packages
 of the world are called `agents` and `stream`, too. Lines keep their numbers. An editable install keeps the folders
 of the checkout as they are. Called by hatchling (`pyproject.toml`); decision 63 says why.
@@ -8,6 +10,8 @@ of the checkout as they are. Called by hatchling (`pyproject.toml`); decision 63
 from __future__ import annotations
 
 import ast
+import runpy
+import sysconfig
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -18,7 +22,8 @@ PACKAGE = "account_vitals"
 MOVED = ("agents", "schemas", "stream")
 DATA = {"deploy/mappings": "agents/mappings", "deploy/policies": "agents/policies"}
 """Folders that are beside the modules in a wheel only: in a checkout they stay where people edit them."""
-_SKIPPED = ("__pycache__",)
+_SKIPPED = ("__pycache__", "native/src", "native/target", "native/Cargo.toml", "native/Cargo.lock")
+"""What no installed package needs."""
 
 
 class UnmovableImportError(ValueError):
@@ -66,7 +71,7 @@ def write_moved(root: Path, target: Path) -> None:
 
 
 def _skipped(path: Path) -> bool:
-    return any(name in path.parts for name in _SKIPPED)
+    return any(f"/{name}/" in f"{path.as_posix()}/" for name in _SKIPPED)
 
 
 class MovingBuildHook(BuildHookInterface[Any]):
@@ -78,6 +83,10 @@ class MovingBuildHook(BuildHookInterface[Any]):
         """Write the package and name its folder; an editable install needs neither."""
         if version == "editable":
             return
+        # The wheel is for any platform where cargo is missing, and else for this one; for any Python in both cases.
+        if runpy.run_path(str(Path(__file__).with_name("native.py")))["build"](Path(self.root)) is not None:
+            platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+            build_data["pure_python"], build_data["tag"] = False, f"py3-none-{platform}"
         self._folder = tempfile.TemporaryDirectory(prefix="account-vitals-wheel-")
         write_moved(Path(self.root), Path(self._folder.name))
         build_data["force_include"][self._folder.name] = PACKAGE

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 CRATE = Path("schemas/native")
-LIBRARY = CRATE / "vitals_native.so"
+LIBRARY = CRATE / "vitals_native.lib"
 _BUILT = {"darwin": "libvitals_native.dylib", "win32": "vitals_native.dll"}
 _TARGET = Path("build/native")
 
@@ -37,6 +37,6 @@ def build(root: Path) -> Path | None:
 if __name__ == "__main__":
     if build(Path.cwd()) is None:
         sys.stderr.write(
-            "cargo (Rust 1.63 or newer) is not installed: events are decoded in Python, with the same results and more "
-            "processor time. Install it and run make setup again.\n"
+            "cargo (Rust 1.63 or newer) is not installed: events are decoded in Python, which takes more processor "
+            "time and gives the same results.\n"
         )

@@ -1,29 +1,28 @@
 """The calls of the native library, with arrays of numpy as arguments; all of them hold the GIL.
 
 Owns loading it and the memory that calls are given: every array is made here, with the length that the library writes.
-The library is beside this file where it was built (`make setup` with cargo, and wheels of a platform). Set the
-environment variable `VITALS_NATIVE=0` to do without it. Called by `schemas.event_columns` and
-`stream.accounts.index`.
+The library is beside this file where it was built: by `make setup`, or in a wheel that was built where cargo is
+installed. Called by `schemas.event_columns`, `stream.accounts.index`, `stream.ingest.batch` and
+`stream.plan.column_fields`.
 """
 
 from __future__ import annotations
 
 import ctypes
-import os
 import struct
 import weakref
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Positions = NDArray[np.int64]
-FILE_NAME: Final = "vitals_native.so"
-"""Whatever the platform calls its libraries."""
-SWITCH: Final = "VITALS_NATIVE"
+FILE_NAME: Final = "vitals_native.lib"
+"""Not as the platform calls its libraries: one of those beside modules would be taken for a module."""
+MOST_FIELDS: Final = 64
+"""So many fields an event type can have that the library reads."""
 _ADDRESS, _COUNT = ctypes.c_void_p, ctypes.c_size_t
 _ARGUMENTS: Final[dict[str, tuple[Any, list[Any]]]] = {
     "event_schema_new": (_ADDRESS, [ctypes.c_char_p, _COUNT]),
@@ -113,11 +112,11 @@ class Field(NamedTuple):
 
 @cache
 def load() -> Any | None:
-    """The library; None where it was not built or is switched off."""
-    path = Path(__file__).with_name(FILE_NAME)
-    if os.environ.get(SWITCH) == "0" or not path.exists():
+    """The library; None where it was not built."""
+    try:
+        library = ctypes.PyDLL(__file__.removesuffix("library.py") + FILE_NAME)
+    except OSError:
         return None
-    library = ctypes.PyDLL(str(path))
     for name, (result, arguments) in _ARGUMENTS.items():
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
@@ -128,12 +127,10 @@ class EventReader:
     """Reads records of one event type."""
 
     def __init__(self, library: Any, fields: Sequence[Field]) -> None:
-        """Compile the fields. Raises `ValueError` when there are too many of them."""
+        """Compile the fields, at most `MOST_FIELDS`."""
         described = struct.pack("<H", len(fields)) + b"".join([field.described() for field in fields])
         schema = library.event_schema_new(described, len(described))
-        if not schema:
-            message = f"the native decoder takes no event type with {len(fields)} fields"
-            raise ValueError(message)
+        assert schema, "the library reads what it is described"
         self._library, self._schema = library, schema
         self._texts = sum(field.kind in "tf" for field in fields)
         self._numbers = sum(field.kind == "n" for field in fields)

@@ -28,8 +28,8 @@ class ColumnFields(Fields):
 
     def texts(self, field: str) -> list[str | None]:
         """The values of a text field."""
-        default = self.source.defaults.get(field)
-        texts = [text or default for text in self._columns.texts(field).texts()]
+        default, texts = self.source.defaults.get(field), self._columns.texts(field).texts()
+        texts = texts if default is None else [text or default for text in texts]
         if self._others is not None:
             for index, text in zip(self._other_indexes, self._others.texts(field), strict=True):
                 texts[index] = text

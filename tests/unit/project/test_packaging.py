@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -120,6 +121,33 @@ def test_the_policies_and_mappings_are_in_the_wheel_as_they_are_here(installed: 
     there = {path.name: path.read_bytes() for path in (installed / PACKAGE / "agents" / kind).glob("*.toml")}
     assert example in here
     assert there == here
+
+
+NATIVE = "from account_vitals.schemas.native.library import load; print(load() is not None)"
+
+
+def test_the_wheel_of_this_platform_has_the_native_decoder(wheel: Path, installed: Path) -> None:
+    assert wheel.name.split("-")[2:4] == ["py3", "none"], "it is for any version of Python"
+    assert not wheel.name.endswith("-any.whl")
+    assert run(installed, "-c", NATIVE).strip() == "True"
+    assert list((installed / PACKAGE / "schemas" / "native").glob("**/*.rs")) == []
+
+
+def test_without_cargo_a_wheel_for_every_platform_is_built(tmp_path: Path) -> None:
+    copied = [ROOT / name for name in ("pyproject.toml", "README.md", "LICENSE", PACKAGE, *MOVED, "deploy")]
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    ignore = shutil.ignore_patterns("__pycache__", "vitals_native.lib", "target")
+    for path in copied:
+        target = checkout / path.name
+        shutil.copytree(path, target, ignore=ignore) if path.is_dir() else shutil.copy2(path, target)
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
+    subprocess.run(command, cwd=checkout, env={"PATH": "/nowhere"}, check=True, capture_output=True, timeout=240)
+    (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.name.endswith("-py3-none-any.whl")
+    with ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "unpacked")
+    assert run(tmp_path / "unpacked", "-c", NATIVE).strip() == "False"
 
 
 def test_the_wheel_installs_the_command(installed: Path) -> None:
