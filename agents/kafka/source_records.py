@@ -7,13 +7,14 @@ Owns the conversion of fetched records to `stream.ingest.batch.Batch`. Called by
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
 import numpy as np
 import structlog
 
+from agents.kafka.record_index import list_of, offsets_of, stamps_of, values_of
 from schemas.codecs import Reject, decode, is_profile_tombstone
 from schemas.event_columns import read_events
 from schemas.events import PROFILE_SOURCE, Event, ProfileEvent
@@ -31,13 +32,12 @@ _FROM = tuple[str, str, int]
 """`MergedFrom` in a header."""
 
 
-def read(sources: Sources, topic: str, records: list[Any], end: int, properties: Properties = NONE) -> Fetch:
+def read(sources: Sources, topic: str, records: Sequence[Any], end: int, properties: Properties = NONE) -> Fetch:
     """Decode the next records of an input topic; `end` is the offset where the next ones will begin.
 
     `properties` are the properties of events that the policies name.
     """
-    offsets = np.array([record.offset for record in records], dtype=np.int64)
-    stamps = np.array([record.timestamp for record in records], dtype=np.int64)
+    offsets, stamps = offsets_of(records), stamps_of(records)
     name = sources.input_of[topic]
     source_index = sources.index[name]
     if name == PEERS_INPUT:
@@ -68,13 +68,13 @@ def _with_accounts(batch: Batch) -> Batch:
 
 def raw_record(batch: Batch, offset: int) -> Any:
     """The record of a batch that has an offset."""
-    records, offsets = cast("tuple[list[Any], np.ndarray[Any, Any]]", batch.origin)
+    records, offsets = cast("tuple[Sequence[Any], np.ndarray[Any, Any]]", batch.origin)
     return records[int(np.searchsorted(offsets, offset))]
 
 
 def _batch(
     source: Source,
-    records: list[Any],
+    records: Sequence[Any],
     offsets: Any,
     stamps: Any,
     *,
@@ -82,10 +82,14 @@ def _batch(
     properties: Properties,
     repartitioned: bool = False,
 ) -> Batch:
-    values = [record.value for record in records]
+    values = values_of(records)
     # Forwarded events are changed: those of merged accounts get the account that they count for.
-    decoded = (decode if repartitioned else read_events)(source, values, properties)
-    decoded, forms = recognise(source, values, decoded, properties, lambda index: _around(records[index]))
+    decoded = decode(source, list_of(values), properties) if repartitioned else read_events(source, values, properties)
+    forms: Mapping[int, str] = {}
+    if decoded.rejects:
+        decoded, forms = recognise(
+            source, list_of(values), decoded, properties, lambda index: _around(records[index])
+        )
     events, indices, rejects = decoded.events, decoded.indexes, decoded.rejects
     if rejects and source.name == PROFILE_SOURCE:
         events, indices, rejects = _with_tombstones(records, events, indices, rejects)
@@ -111,7 +115,7 @@ def _around(record: Any) -> Around:
     return Around(record.key, headers)
 
 
-def _tables(records: list[Any], offsets: Any, stamps: Any, end: int) -> Batch:
+def _tables(records: Sequence[Any], offsets: Any, stamps: Any, end: int) -> Batch:
     """Decode peer tables; log and skip a record that is none, since nobody but `vitals peers` writes there."""
     tables: dict[int, PeersMessage] = {}
     for index, record in enumerate(records):
@@ -135,7 +139,7 @@ def _header(record: Any, name: str) -> bytes | None:
 
 
 def _with_tombstones(
-    records: list[Any],
+    records: Sequence[Any],
     events: Sequence[Event],
     indices: Any,
     rejects: list[Reject],

@@ -23,6 +23,7 @@ FILE_NAME: Final = "vitals_native.lib"
 """Not as the platform calls its libraries: one of those beside modules would be taken for a module."""
 MOST_FIELDS: Final = 64
 """So many fields an event type can have that the library reads."""
+_RECORD_COLUMNS = 9
 _ADDRESS, _COUNT = ctypes.c_void_p, ctypes.c_size_t
 _ARGUMENTS: Final[dict[str, tuple[Any, list[Any]]]] = {
     "event_schema_new": (_ADDRESS, [ctypes.c_char_p, _COUNT]),
@@ -38,6 +39,7 @@ _ARGUMENTS: Final[dict[str, tuple[Any, list[Any]]]] = {
     "rows_put": (None, [_ADDRESS, ctypes.c_char_p, _COUNT, *[_ADDRESS] * 2, _COUNT, _ADDRESS]),
     "rows_forget": (None, [_ADDRESS, ctypes.c_char_p, _COUNT]),
     "rows_get": (_COUNT, [_ADDRESS, ctypes.c_char_p, _COUNT, *[_ADDRESS] * 2, _COUNT, _ADDRESS]),
+    "records_index": (ctypes.c_int64, [ctypes.c_char_p, _COUNT, *[_ADDRESS] * 3, _COUNT, _ADDRESS, _COUNT]),
 }
 
 
@@ -186,6 +188,22 @@ def match_texts(library: Any, texts: Spans, words: Sequence[str]) -> Positions:
     codes = np.empty(len(texts.starts), dtype=np.int64)
     library.texts_match(*_spans(texts), joined, len(joined), _address(ends), len(encoded), _address(codes))
     return codes
+
+
+def index_records(library: Any, batches: Spans, wanted: Positions, capacity: int) -> Positions | None:
+    """Where the records of batches of Kafka's format v2 lie in their buffer, int64 (9, k), by ascending offset.
+
+    Rows: offset, time, kind of time (1: of the broker), start and end of key, of value, and of headers with their
+    number before them; -1 where there is none. `wanted` has the first offset that is wanted of each batch, and
+    `capacity` how many records they say that they have. None if the batches are not as the format has them.
+    """
+    columns = np.empty((_RECORD_COLUMNS, capacity), dtype=np.int64)
+    buffer, length, starts, ends, count = _spans(batches)
+    assert wanted.dtype == np.int64, wanted.dtype
+    assert wanted.flags.c_contiguous, "the library reads memory from its beginning"
+    assert len(wanted) == count, "a first offset for each batch"
+    written = library.records_index(buffer, length, starts, ends, _address(wanted), count, _address(columns), capacity)
+    return None if written < 0 else columns[:, :written]
 
 
 def _spans(texts: Spans) -> tuple[Any, ...]:

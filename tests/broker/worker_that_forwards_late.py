@@ -41,7 +41,7 @@ def hold_records() -> None:
 
     async def taking(self: Processor, fetched: Any) -> None:
         await take(self, fetched)
-        waiting = sum(len(records) for task in self.tasks.values() for records in task.arrived.values())
+        waiting = sum(len(fetch) for task in self.tasks.values() for taken in task.arrived.values() for fetch in taken)
         log.info("holds", records=waiting)
 
     async def working(self: Processor) -> None:

@@ -26,6 +26,7 @@ from faust.types import TP, ConsumerMessage
 from faust.types.transports import ConsumerCallback
 from faust.types.tuples import Message
 
+from agents.kafka.record_index import whole
 from agents.worker.client.acknowledged import Acknowledged
 from agents.worker.client.look_up import look_up
 from agents.worker.client.single_records import SingleRecords
@@ -39,14 +40,14 @@ IDLE_S = 0.05
 
 
 class Records(NamedTuple):
-    """The value of a batch event: consecutive records of one partition, as aiokafka gave them.
+    """The value of a batch event: consecutive records of one partition, as a `RecordIndex` or as aiokafka gave them.
 
     The receiver must check that `start` connects to what was taken before. While partitions move, and while the flow
     stops and goes on, a fetch can get lost, come twice, or come out of turn; only offsets show it.
     """
 
     tp: TP
-    records: list[Any]
+    records: Sequence[Any]
     start: int
     """Offset that was asked for: none of the log's records lies between it and the first of these."""
     end: int
@@ -179,8 +180,9 @@ class BatchConsumer(SingleRecords):
         spans = self.leased().spans
         for fetched_tp in [tp for tp, span in spans.items() if span.empty or tp in records]:
             tp, span = TP(*fetched_tp), spans.pop(fetched_tp)
+            unpacked = whole(records.get(fetched_tp, []))
             if not self._is_ours(tp.topic):
-                async for message in self.single_messages(tp, records.get(fetched_tp, []), span, active):
+                async for message in self.single_messages(tp, unpacked, span, active):
                     yield tp, message
                 continue
             if tp.topic in self._handover.sources:
@@ -192,7 +194,7 @@ class BatchConsumer(SingleRecords):
                 continue
             # Faust drops records that it has read before, and counts as read what it dropped in a rebalance.
             self._read_offset[tp] = None
-            yield tp, self._bundle(Records(tp, records.get(fetched_tp, []), span.start, span.end))
+            yield tp, self._bundle(Records(tp, unpacked, span.start, span.end))
 
     async def rejoin(self) -> None:
         """Ask the group for a new assignment."""

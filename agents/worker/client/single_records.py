@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -56,7 +56,7 @@ class SingleRecords(driver.Consumer):
         self._next_of_others.clear()
 
     async def single_messages(
-        self, tp: TP, records: list[Any], span: Span, active: set[TP] | None
+        self, tp: TP, records: Sequence[Any], span: Span, active: set[TP] | None
     ) -> AsyncIterator[Message]:
         """One message a record, in turn, until the flow stops or partitions move; what is left is fetched again.
 

@@ -18,16 +18,20 @@ import structlog
 from aiokafka.consumer import fetcher
 from aiokafka.errors import CorruptRecordException, KafkaError
 from aiokafka.protocol.commit import OffsetCommitRequest
+from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from agents.kafka.record_index import RecordIndex
 from agents.process.errors import error_text
+from agents.worker.client.batch_index import FEWEST_BYTES, RawRecords, batches_of, index_of
 from agents.worker.client.connections import Connections
 from agents.worker.client.gathering import LONGEST_MS, PERIOD_S, BusyTime, next_wait_ms
 from agents.worker.client.look_up import look_up
 from agents.worker.commit.lease import Lease
 from agents.worker.membership import Membership
+from schemas.native.library import load
 from stream.recovery.continuity import COMMIT_MARK
 
 log = structlog.get_logger()
@@ -47,10 +51,11 @@ class Span(NamedTuple):
 
 
 class _ThisThread(threading.local):
-    """The spans of the consumer that runs in the current thread."""
+    """What the consumer that runs in the current thread has: spans, and the library if it takes indexes of records."""
 
     def __init__(self) -> None:
         self.spans: dict[Any, Span] = {}
+        self.library: Any | None = None
 
 
 _this_thread = _ThisThread()
@@ -65,16 +70,37 @@ class WholeBatches(fetcher.PartitionRecords):
     """
 
     next_fetch_offset: int
+    _aborted_transactions: list[Any]
+    _aborted_producers: set[int]
 
     def __iter__(self) -> Iterator[Any]:
-        """Every record from the wanted offset on."""
+        """Every record from the wanted offset on; in a worker's thread, where there are many, one index of them all."""
         start, spans = self.next_fetch_offset, _this_thread.spans
-        unpacked = self._drain()
+        index = self._index()
+        unpacked = self._drain() if index is None else index
         before = spans.get(self._tp)
         if before is not None and before.empty and before.end == start:
             start = before.start
         spans[self._tp] = Span(start, self.next_fetch_offset, not unpacked)
-        return iter(unpacked)
+        return iter([unpacked] if index else unpacked)
+
+    def _index(self) -> RecordIndex | None:
+        """All records, without an object for each; None, and nothing has changed, where that is for `_drain`."""
+        library, records = _this_thread.library, self._records
+        if library is None or not isinstance(records, RawRecords) or len(records.raw) < FEWEST_BYTES:
+            return None
+        raw, before = records.raw, (list(self._aborted_transactions), set(self._aborted_producers))
+
+        def is_aborted(start: int, end: int) -> bool:
+            return self._aborted(DefaultRecordBatch(raw[start:end]))
+
+        with contextlib.suppress(Exception):  # a damaged marker of a transaction raises many kinds, and will again
+            batches = batches_of(raw, self.next_fetch_offset, is_aborted=is_aborted, check_crcs=self._check_crcs)
+            if batches is not None and (index := index_of(library, raw, batches)) is not None:
+                self.next_fetch_offset = batches.next_offset
+                return index
+        self._aborted_transactions, self._aborted_producers = before
+        return None
 
     def _drain(self) -> list[Any]:
         unpacked: list[Any] = []
@@ -121,7 +147,8 @@ class LeasedThread(driver.AIOKafkaConsumerThread):
     async def on_start(self) -> None:
         """Start in the thread, unpack fetches whole, and observe the heartbeats."""
         _this_thread.spans = self.spans
-        fetcher.PartitionRecords = WholeBatches
+        _this_thread.library = load()
+        fetcher.PartitionRecords, fetcher.MemoryRecords = WholeBatches, RawRecords
         await look_up("start the consumer", self._start)
         consumer: Any = self._ensure_consumer()
         self._gathering = asyncio.ensure_future(self._gather(consumer._fetcher))

@@ -8,7 +8,7 @@ decoder that looks at every field of every record would cost more than the event
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -42,7 +42,7 @@ class UnusualRecords:
         self._looked_at: dict[str, float] = {}
         self._names: dict[str, set[str]] = {}
 
-    def note(self, fetch: Fetch, records: list[Any]) -> None:
+    def note(self, fetch: Fetch, records: Sequence[Any]) -> None:
         """Count the forms of fetched records, and look at one of them if its topic was not looked at just now."""
         for batch in fetch.batches:
             for form, count in batch.forms.items():

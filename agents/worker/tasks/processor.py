@@ -17,6 +17,7 @@ import structlog
 from faust.types import TP
 
 from agents.kafka.partitions import partition_of
+from agents.kafka.record_index import joined, since
 from agents.kafka.source_records import read
 from agents.settings.settings import Settings
 from agents.worker.client.consumer import Records
@@ -171,7 +172,7 @@ class Processor:
             TP(self._sources.topics[source_index], partition)
             for partition, task in self.tasks.items()
             for source_index, count in enumerate(task.merge.waiting)
-            if count + len(task.arrived.get(source_index, ())) >= WAITING_LIMIT
+            if count + sum(map(len, task.arrived.get(source_index, ()))) >= WAITING_LIMIT
         }
 
     # -- records in ---------------------------------------------------------------------------------------------------
@@ -189,11 +190,8 @@ class Processor:
             return
         # A task that has taken nothing yet takes what its state holds already: ids may have to be learned again.
         known = task.fetched.get(source_index, 0)
-        records = fetched.records
-        if records and records[0].offset < known:
-            records = [record for record in records if record.offset >= known]
-        if records:
-            task.arrived.setdefault(source_index, []).extend(records)
+        if records := since(fetched.records, known):
+            task.arrived.setdefault(source_index, []).append(records)
         task.fetched[source_index] = max(known, fetched.end)
         task.taken_at[source_index] = time.monotonic()
         task.not_waited_for.discard(source_index)
@@ -234,7 +232,8 @@ class Processor:
         """Decode what was taken and give it to the merge, which otherwise would take the source for one without lag."""
         sources = self._sources
         arrived, task.arrived = task.arrived, {}
-        for source_index, records in arrived.items():
+        for source_index, fetches in arrived.items():
+            records = joined(fetches)
             fetch = read(sources, sources.topics[source_index], records, task.fetched[source_index], self._properties)
             self._unusual.note(fetch, records)
             task.merge.add(fetch)

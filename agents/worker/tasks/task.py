@@ -8,7 +8,7 @@ is done with it is the work of `agents.worker.tasks.processor`, `agents.worker.c
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,8 +41,8 @@ class PartitionTask:
     namespaces: Namespaces = field(init=False)
     reconciler: Reconciler = field(init=False)
     """What the worker before published after its last commit; from RUNNING on."""
-    arrived: dict[int, list[Any]] = field(default_factory=dict)
-    """Records taken and not decoded yet, by source index."""
+    arrived: dict[int, list[Sequence[Any]]] = field(default_factory=dict)
+    """Records taken and not decoded yet, fetch by fetch, by source index."""
     merge: Merge = field(init=False)
     mode: Mode = Mode.HEAD
     fetched: dict[int, int] = field(default_factory=dict)

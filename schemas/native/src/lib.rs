@@ -7,6 +7,7 @@
 mod event;
 mod hash;
 mod instant;
+mod records;
 mod scan;
 mod texts;
 
@@ -171,4 +172,33 @@ pub unsafe extern "C" fn rows_get(
 ) -> usize {
     let names = Spans::new(from_raw_parts(buffer, length), from_raw_parts(starts, count), from_raw_parts(ends, count));
     (*rows).get_all(&names, from_raw_parts_mut(output, count))
+}
+
+/// Index the records of `count` batches; returns how many there are, or -1 if the batches are not plain.
+///
+/// # Safety
+/// `buffer` has `length` bytes; `starts`, `ends` and `wanted` have `count` entries, and `output` `capacity` for each of
+/// the numbers of a record.
+#[no_mangle]
+#[allow(clippy::too_many_arguments)]
+pub unsafe extern "C" fn records_index(
+    buffer: *const u8,
+    length: usize,
+    starts: *const i64,
+    ends: *const i64,
+    wanted: *const i64,
+    count: usize,
+    output: *mut i64,
+    capacity: usize,
+) -> i64 {
+    let batches = records::Batches {
+        buffer: from_raw_parts(buffer, length),
+        starts: from_raw_parts(starts, count),
+        ends: from_raw_parts(ends, count),
+        wanted: from_raw_parts(wanted, count),
+    };
+    let output = from_raw_parts_mut(output, records::COLUMNS * capacity);
+    // As above: all of them can be read in Python.
+    let indexed = catch_unwind(AssertUnwindSafe(|| records::index(&batches, output, capacity)));
+    indexed.ok().flatten().and_then(|count| i64::try_from(count).ok()).unwrap_or(-1)
 }

@@ -386,6 +386,18 @@ USED = [
         fetcher.Fetcher._proc_fetch_request,
         "fetches come record by record, and no span says which offsets they went through",
     ),
+    Hook(
+        fetcher,
+        "MemoryRecords",
+        fetcher.Fetcher._proc_fetch_request,
+        "every record of a fetch is an object of its own: a third more processor time",
+    ),
+    Hook(
+        fetcher.PartitionRecords,
+        "_aborted_transactions",
+        fetcher.PartitionRecords._consume_aborted_up_to,
+        "after a fetch that can not be indexed, records of aborted transactions are counted as events",
+    ),
     Hook(fetcher.PartitionRecords, "_tp", fetcher.PartitionRecords, "spans are lost"),
     Hook(fetcher.PartitionRecords, "_records", fetcher.PartitionRecords, "fetches are empty"),
     Hook(fetcher.PartitionRecords, "_check_crcs", fetcher.PartitionRecords, "corrupt batches are read"),

@@ -7,13 +7,17 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from aiokafka.consumer import fetcher
 from aiokafka.errors import KafkaConnectionError, TopicAuthorizationFailedError
 from aiokafka.protocol.commit import OffsetCommitRequest
 
 from agents.settings.settings import Settings, default_policy
 from agents.worker.client import look_up as look_ups
+from agents.worker.client import thread as threads
+from agents.worker.client.batch_index import RawRecords
 from agents.worker.client.consumer import BatchConsumer
 from agents.worker.wiring import Worker
+from schemas.native.library import load
 from stream.plan.plan import compile_plan
 from stream.policy.policy import parse_policy
 
@@ -81,12 +85,23 @@ def start(
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(look_ups, "FIRST_PAUSE_S", 0.0)
+    # The consumers' thread is this one here, where other tests have consumers that want records.
+    monkeypatch.setattr(threads._this_thread, "library", None)
+    monkeypatch.setattr(fetcher, "PartitionRecords", fetcher.PartitionRecords)
+    monkeypatch.setattr(fetcher, "MemoryRecords", fetcher.MemoryRecords)
 
 
 def test_a_broker_that_is_away_while_the_consumer_starts_is_waited_for() -> None:
     made = start(KafkaConnectionError("Unable to bootstrap"), KafkaConnectionError("Unable to bootstrap"), None)
     assert [consumer.started for consumer in made] == [False, False, True]
     assert [consumer.closed for consumer in made] == [True, True, False]
+
+
+def test_fetches_of_a_worker_are_indexed_from_their_bytes() -> None:
+    start(None)
+    assert load() is not None, "build it with `make setup`; cargo has to be installed"
+    assert threads._this_thread.library is load()
+    assert (fetcher.PartitionRecords, fetcher.MemoryRecords) == (threads.WholeBatches, RawRecords)
 
 
 def test_an_error_that_does_not_pass_ends_the_start() -> None:

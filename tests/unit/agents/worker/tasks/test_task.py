@@ -38,7 +38,7 @@ def fetched(first: int, end: int) -> Records:
 
 
 def taken(task: PartitionTask) -> list[int]:
-    return [record.offset for record in task.arrived.get(0, [])]
+    return [record.offset for records in task.arrived.get(0, []) for record in records]
 
 
 def removed(bench: Bench) -> float:
