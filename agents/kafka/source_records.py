@@ -87,9 +87,7 @@ def _batch(
     decoded = decode(source, list_of(values), properties) if repartitioned else read_events(source, values, properties)
     forms: Mapping[int, str] = {}
     if decoded.rejects:
-        decoded, forms = recognise(
-            source, list_of(values), decoded, properties, lambda index: _around(records[index])
-        )
+        decoded, forms = recognise(source, list_of(values), decoded, properties, lambda index: _around(records[index]))
     events, indices, rejects = decoded.events, decoded.indexes, decoded.rejects
     if rejects and source.name == PROFILE_SOURCE:
         events, indices, rejects = _with_tombstones(records, events, indices, rejects)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from agents.kafka.record_index import RecordIndex, joined, offsets_of, since, stamps_of, values_of, whole
+from agents.kafka.record_index import RecordIndex, joined, list_of, offsets_of, since, stamps_of, values_of, whole
 from agents.kafka.source_records import raw_record, read
 from schemas.sources import BUILT_IN
 from tests.driving.fetches import Sent, as_tuple, batch, index_of_fetch
@@ -100,7 +100,7 @@ def test_offsets_times_and_values_of_a_list_are_those_of_an_index() -> None:
     for records in (index, list(index)):
         assert offsets_of(records).tolist() == OFFSETS
         assert stamps_of(records).tolist() == [1_000, 2_000, 1_500, -1]
-        assert values_of(records) == [b"1", b"22", None, b""]
+        assert list_of(values_of(records)) == [b"1", b"22", None, b""]
 
 
 @pytest.mark.parametrize("topic", BUILT_IN.topics)
