@@ -76,6 +76,7 @@ class WholeBatches(fetcher.PartitionRecords):
     def __iter__(self) -> Iterator[Any]:
         """Every record from the wanted offset on; in a worker's thread, where there are many, one index of them all."""
         start, spans = self.next_fetch_offset, _this_thread.spans
+        self._records_iterator = None  # it refers to this object: the bytes of a fetch would wait for the collector
         index = self._index()
         unpacked = self._drain() if index is None else index
         before = spans.get(self._tp)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import struct
+import weakref
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
@@ -99,6 +101,23 @@ def test_the_last_batch_may_be_cut_anywhere() -> None:
     for length in range(len(cut)):
         assert unpacks_as_aiokafka(whole + cut[:length])
     assert unpacks_as_aiokafka(whole + cut)
+
+
+@pytest.mark.parametrize("is_native", [True, False])
+def test_a_fetch_that_was_taken_goes_without_the_collector(is_native: bool) -> None:
+    """The collector counts objects, and the bytes of a fetch are one: it hardly runs."""
+    gc.collect()
+    gc.disable()
+    try:
+        with in_worker(is_native=is_native):
+            records = made(batch(0, SENT))
+            gone = weakref.ref(records), weakref.ref(records._records)
+            fetched = list(records)
+            del records
+            assert fetched
+            assert [each() for each in gone] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_a_compacted_batch_may_be_empty() -> None:

@@ -398,6 +398,12 @@ USED = [
         fetcher.PartitionRecords._consume_aborted_up_to,
         "after a fetch that can not be indexed, records of aborted transactions are counted as events",
     ),
+    Hook(
+        fetcher.PartitionRecords,
+        "_records_iterator",
+        fetcher.PartitionRecords.__init__,
+        "the bytes of every fetch stay until the collector of cyclic garbage runs, which it hardly does: gigabytes",
+    ),
     Hook(fetcher.PartitionRecords, "_tp", fetcher.PartitionRecords, "spans are lost"),
     Hook(fetcher.PartitionRecords, "_records", fetcher.PartitionRecords, "fetches are empty"),
     Hook(fetcher.PartitionRecords, "_check_crcs", fetcher.PartitionRecords, "corrupt batches are read"),
