@@ -133,7 +133,11 @@ def test_the_wheel_of_this_platform_has_the_native_decoder(wheel: Path, installe
     assert list((installed / PACKAGE / "schemas" / "native").glob("**/*.rs")) == []
 
 
-def test_without_cargo_a_wheel_for_every_platform_is_built(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cargo", ["missing", "unable"])
+def test_without_cargo_a_wheel_for_every_platform_is_built(tmp_path: Path, cargo: str) -> None:
+    if cargo == "unable":  # such as that of rustup without a toolchain
+        (tmp_path / "cargo").write_text("#!/bin/sh\nexit 1\n")
+        (tmp_path / "cargo").chmod(0o755)
     copied = [ROOT / name for name in ("pyproject.toml", "README.md", "LICENSE", PACKAGE, *MOVED, "deploy")]
     checkout = tmp_path / "checkout"
     checkout.mkdir()
@@ -142,7 +146,7 @@ def test_without_cargo_a_wheel_for_every_platform_is_built(tmp_path: Path) -> No
         target = checkout / path.name
         shutil.copytree(path, target, ignore=ignore) if path.is_dir() else shutil.copy2(path, target)
     command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
-    subprocess.run(command, cwd=checkout, env={"PATH": "/nowhere"}, check=True, capture_output=True, timeout=240)
+    subprocess.run(command, cwd=checkout, env={"PATH": str(tmp_path)}, check=True, capture_output=True, timeout=240)
     (wheel,) = tmp_path.glob("*.whl")
     assert wheel.name.endswith("-py3-none-any.whl")
     with ZipFile(wheel) as archive:
