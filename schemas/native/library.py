@@ -114,14 +114,14 @@ class Field(NamedTuple):
 
 @cache
 def load() -> Any | None:
-    """The library; None where it was not built."""
+    """The library; None where it was not built from this code."""
     try:
         library = ctypes.PyDLL(__file__.removesuffix("library.py") + FILE_NAME)
-    except OSError:
+        for name, (result, arguments) in _ARGUMENTS.items():
+            function = getattr(library, name)
+            function.restype, function.argtypes = result, arguments
+    except (OSError, AttributeError):  # missing, or built from older code
         return None
-    for name, (result, arguments) in _ARGUMENTS.items():
-        function = getattr(library, name)
-        function.restype, function.argtypes = result, arguments
     return library
 
 
