@@ -17,7 +17,7 @@ from schemas.sources import Sources
 from stream.engine.engine import Engine, Mode
 from stream.ingest.batch import Batch
 from stream.ingest.merge import Merge
-from stream.recovery import changelog
+from stream.recovery.collected import Collected
 from stream.recovery.namespaces import Namespaces, Opened
 from stream.recovery.reconciler import Reconciler
 from stream.recovery.shadow import Pair
@@ -30,7 +30,7 @@ class PartitionTask:
     partition: int
     sources: Sources
     state: TaskState = TaskState.CREATED
-    collected: dict[bytes, bytes] = field(default_factory=dict)
+    collected: Collected = field(default_factory=Collected)
     """The newest changelog record of each key, while the task is CREATED."""
     collected_from: int | None = None
     """Changelog offset from which records were collected without a gap."""
@@ -89,7 +89,7 @@ class PartitionTask:
         if self.collected_from is None:
             self.collected_from = start
         self.collected_up_to = end
-        changelog.keep_newest(self.collected, [(record.key or b"", record.value) for record in records])
+        self.collected.add_records(records)
 
     def has_collected(self, first: int, end: int) -> bool:
         """Whether the changelog was collected whole, given the first offset that it still has and its end."""
@@ -101,13 +101,13 @@ class PartitionTask:
     def collect_anew(self) -> None:
         """Forget what was collected. Raises `TaskStateError` unless the task is CREATED."""
         self.require(TaskState.CREATED)
-        self.collected, self.collected_from, self.collected_up_to = {}, None, None
+        self.collected, self.collected_from, self.collected_up_to = Collected(), None, None
 
     def restore(self, opened: Opened) -> None:
         """Take the engines made from the changelog: CREATED to RESTORING."""
         self.state = transition(self.state, TaskState.RESTORING)
         self.pair, self.namespaces = opened.pair, opened.namespaces
-        self.collected = {}
+        self.collected = Collected()
 
     def run(self, reconciler: Reconciler) -> None:
         """Begin to run, given what was published after the last commit: RESTORING to RUNNING."""
