@@ -156,6 +156,10 @@ class Collected(Mapping[bytes, bytes]):
         name = namespace_of(key)
         return self._named[name][key[len(name) :]] if name else self._unnamed[key]
 
+    def rows(self) -> int:
+        """Number of rows, without those of named namespaces."""
+        return len(self._unnamed.rows)
+
     def nbytes(self) -> int:
         """Bytes of memory of rows and pages, without their keys."""
         namespaces = (self._unnamed, *self._named.values())

@@ -8,10 +8,11 @@ is done with it is the work of `agents.worker.tasks.processor`, `agents.worker.c
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from agents.worker.tasks.standby import Standby
 from agents.worker.tasks.task_state import TaskState, TaskStateError, transition
 from schemas.sources import Sources
 from stream.engine.engine import Engine, Mode
@@ -36,6 +37,10 @@ class PartitionTask:
     """Changelog offset from which records were collected without a gap."""
     collected_up_to: int | None = None
     """Changelog offset after the last record collected."""
+    taken_up_to: int | None = None
+    """Changelog offset up to which a standby had collected before the task was created; None without a standby."""
+    is_opening: bool = False
+    """Whether its engine is being made from the records collected, in another thread: none is added meanwhile."""
     pair: Pair = field(init=False)
     """The engine of the live policy and the shadow's; from RESTORING on, as `namespaces`."""
     namespaces: Namespaces = field(init=False)
@@ -77,12 +82,20 @@ class PartitionTask:
 
     # -- states -------------------------------------------------------------------------------------------------------
 
-    def collect(self, records: Iterable[Any], start: int, end: int) -> None:
+    def collect(self, records: Sequence[Any], start: int, end: int) -> None:
         """Keep the newest record of each key of the changelog from offset `start` up to before `end`.
 
-        Raises `ValueError` when records before `start` are missing, `TaskStateError` unless the task is CREATED.
+        Raises `ValueError` when records before `start` are missing, `TaskStateError` unless the task is CREATED. After
+        a standby, a fetch of before the assignment may come late: then nothing is added, and the rest is read again.
         """
         self.require(TaskState.CREATED)
+        if self.is_opening:
+            return
+        if self.taken_up_to is not None and self.collected_up_to is not None:
+            up_to = self.collected_up_to
+            if start > up_to or end <= up_to:
+                return
+            start, records = up_to, [record for record in records if record.offset >= up_to]
         if self.collected_up_to is not None and start > self.collected_up_to:
             message = f"changelog partition {self.partition}: records {self.collected_up_to} to {start} did not come"
             raise ValueError(message)
@@ -93,15 +106,35 @@ class PartitionTask:
 
     def has_collected(self, first: int, end: int) -> bool:
         """Whether the changelog was collected whole, given the first offset that it still has and its end."""
+        since, up_to = self.collected_from, self.collected_up_to
+        if self.taken_up_to is not None:
+            return self._goes_on(first, end) and up_to == end
         if first >= end:
             return True
-        since, up_to = self.collected_from, self.collected_up_to
         return since is not None and since <= first and up_to is not None and up_to >= end
 
-    def collect_anew(self) -> None:
-        """Forget what was collected. Raises `TaskStateError` unless the task is CREATED."""
+    def begin_with(self, standby: Standby) -> None:
+        """Take over what a standby has collected. Raises `TaskStateError` unless the task is CREATED."""
         self.require(TaskState.CREATED)
+        self.collected, self.collected_from = standby.collected, standby.read_from
+        self.collected_up_to = self.taken_up_to = standby.read_up_to
+
+    def collect_rest(self, first: int, end: int) -> int | None:
+        """The offset from which to read what is missing; None for the beginning, where all is forgotten.
+
+        `first` and `end` are the offsets that the changelog has. Raises `TaskStateError` unless the task is CREATED.
+        """
+        self.require(TaskState.CREATED)
+        if self._goes_on(first, end):
+            return self.collected_up_to
         self.collected, self.collected_from, self.collected_up_to = Collected(), None, None
+        self.taken_up_to = None
+        return None
+
+    def _goes_on(self, first: int, end: int) -> bool:
+        """Whether the changelog, with these first offset and end, goes on where a standby has stopped to read it."""
+        since, up_to, taken = self.collected_from, self.collected_up_to, self.taken_up_to
+        return since is not None and up_to is not None and taken is not None and since <= first <= taken <= up_to <= end
 
     def restore(self, opened: Opened) -> None:
         """Take the engines made from the changelog: CREATED to RESTORING."""
