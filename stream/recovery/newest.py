@@ -22,6 +22,8 @@ AgesOf = Callable[[Buffer, Ints, Ints], tuple[Ints, NDArray[np.bool_]]]
 """
 _FEW_LENGTHS = 8
 """Values of one length are copied at once where each length has as many values as this on average."""
+_SPARE = 4
+"""A quarter more room is left for a value that is longer than the one before it."""
 _LEAST_GARBAGE = 1 << 20
 """Bytes of superseded values that are left where they are."""
 
@@ -122,7 +124,7 @@ class NewestValues(Mapping[bytes, bytes]):
             self.remove(keys[index])
             begin = index + 1
         self._put(keys[begin:], values[begin:])
-        if self._garbage > max(_LEAST_GARBAGE, len(self._block) // 2):
+        if self._garbage > max(_LEAST_GARBAGE, len(self._block) // 4):
             self._compact()
 
     def remove(self, key: bytes) -> None:
@@ -196,12 +198,13 @@ class NewestValues(Mapping[bytes, bytes]):
 
     def _append(self, batch: _Batch) -> None:
         """Put values at the end of the block."""
-        lengths, slots, end = batch.lengths, batch.slots, len(self._block)
-        self._garbage += int(self._rooms[slots].sum())
-        self._starts[slots] = end + np.cumsum(lengths) - lengths
-        self._lengths[slots] = self._rooms[slots] = lengths
-        total = int(lengths.sum())
-        if total == len(batch.block):
+        lengths, slots, before = batch.lengths, batch.slots, self._rooms[batch.slots]
+        rooms = lengths + np.where(before > 0, lengths // _SPARE, 0)  # one that has grown grows again
+        self._garbage += int(before.sum())
+        self._starts[slots] = len(self._block) + np.cumsum(rooms) - rooms
+        self._lengths[slots], self._rooms[slots] = lengths, rooms
+        total = int(rooms.sum())
+        if total == len(batch.block) == int(lengths.sum()):
             self._block += batch.block
         else:
             self._block.extend(bytes(total))

@@ -1,4 +1,4 @@
-"""Row 28: a worker is killed whose partitions have standbys: another one takes over, with the end of the changelog."""
+"""Row 33: a worker is killed whose partitions have standbys: another one takes over, with the end of the changelog."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_standby_takes_over_and_reads_only_the_end_of_the_changelog(tmp_path: 
             assert 0 <= line["read_since"] <= 20
         figures = deployment.judge()
         assert figures["sent"] == sent == figures["applied"]
-    fault("28 a worker with standbys is killed", figures)
+    fault("33 a worker with standbys is killed", figures)
 
 
 def test_standbys_of_two_workers_killed_in_turn_change_nothing(tmp_path: Path, fault: Callable) -> None:
@@ -86,4 +86,4 @@ def test_standbys_of_two_workers_killed_in_turn_change_nothing(tmp_path: Path, f
         deployment.until_done()
         figures = deployment.judge()
         assert figures["sent"] == sent == figures["applied"]
-    fault("28 workers with standbys killed in turn", figures)
+    fault("33 workers with standbys killed in turn", figures)

@@ -92,6 +92,7 @@ class Worker:
         with_standbys: bool = False,
     ) -> None:
         """Make all parts; `start` lets them run. With standbys it reads the changelogs of all others' partitions."""
+        # long because: one statement for each part
         self.name = name
         self.tasks: set[asyncio.Task[Any]] = set()
         self.network = network

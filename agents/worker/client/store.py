@@ -52,6 +52,8 @@ class EngineStore(memory.Store[Any, Any]):
     def __init__(self, *positional: Any, restorer: Restorer, **named: Any) -> None:
         """Give what Faust recovers to `restorer`."""
         self.restorer = restorer
+        self._ends: dict[TP, int] = {}
+        """Where the changelogs of tasks end that have their engines, as of the last rebalance."""
         self._connecting: dict[TP, asyncio.Future[None]] = {}
         """What was last begun to have a changelog fetched again."""
         super().__init__(*positional, **named)
@@ -78,8 +80,12 @@ class EngineStore(memory.Store[Any, Any]):
             await consumer.rewind(tp, offset)
 
     def persisted_offset(self, tp: TP) -> int | None:
-        """The offset of the last record that a standby has read: Faust goes on from there, also when it takes over."""
-        read_up_to = self.restorer.read_up_to(tp)
+        """The offset of the last record that Faust need not read again, None where it begins at the beginning.
+
+        A standby goes on from there, also when it takes over. Of a task that has its engine nothing is read: it wrote
+        all that came since it was restored.
+        """
+        read_up_to = self._ends.get(tp, self.restorer.read_up_to(tp))
         return None if read_up_to is None else read_up_to - 1
 
     async def on_rebalance(
@@ -93,6 +99,7 @@ class EngineStore(memory.Store[Any, Any]):
         standbys = self.app.assignor.assigned_standbys() & assigned
         for tp in self.restorer.assign(assigned - standbys, revoked, standbys):
             tables.recovery.revoke(tp)  # read from the start, also where Faust counts it as read before
+        self._ends = await self.restorer.ends_of_engines()
 
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
         """Restore the tasks whose changelogs were read; read once more what Faust only takes for read.

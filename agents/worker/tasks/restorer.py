@@ -144,6 +144,11 @@ class Restorer:
         task = self.processor.tasks.get(tp.partition)
         return None if task is None or task.state is not TaskState.CREATED else task.collected_up_to
 
+    async def ends_of_engines(self) -> dict[TP, int]:
+        """Where the changelogs of tasks end that have their engines: all that came since was written by these."""
+        bounds = await self._bounds([TP(self._changelog, task.partition) for task in self.processor.with_engine()])
+        return {tp: end for tp, (_, end) in bounds.items()}
+
     def end_of(self, partition: int) -> int | None:
         """Where the changelog of a partition ends, as far as the last fetch knows."""
         return self.processor.highwater(TP(self._changelog, partition))
