@@ -126,6 +126,13 @@ def values_of(records: Sequence[Any]) -> list[bytes | None] | Spans:
     return records.values if isinstance(records, RecordIndex) else [record.value for record in records]
 
 
+def keys_and_values(records: Sequence[Any]) -> tuple[list[bytes | None], list[bytes | None]]:
+    """The keys and the values of records."""
+    if isinstance(records, RecordIndex):
+        return records.keys.values(), records.values.values()
+    return [record.key for record in records], [record.value for record in records]
+
+
 def list_of(values: list[bytes | None] | Spans) -> list[bytes | None]:
     """Values as bytes, for a decoder that takes no spans."""
     return values.values() if isinstance(values, Spans) else values

@@ -56,6 +56,7 @@ class Settings(SinkSettings, BaseSettings):
     instance: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,200}$")] | None = None
     topic_prefix: Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,99})?$")] = ""
     partitions: Annotated[int, Field(ge=1, le=1024)] = 4
+    standbys: Annotated[int, Field(ge=0, le=10)] = 0
     create_topics: bool = True
     replication: Annotated[int, Field(ge=1, le=10)] = 1
 

@@ -23,6 +23,7 @@ from agents.worker.commit.outbox import Outbox
 from agents.worker.fatal import fatal
 from agents.worker.identity import client_here, writer_of
 from agents.worker.membership import LISTED_S, Membership
+from agents.worker.monitoring.gauges import measure_standbys
 from agents.worker.monitoring.health import Health
 from agents.worker.monitoring.metrics import Telemetry
 from agents.worker.monitoring.progress import Progress
@@ -98,7 +99,7 @@ class Worker:
         self.session = self._session(settings, lease, broker)
         self.progress = self._progress(restorer, lease)
         self.health = self._health(settings.commit_interval_s)
-        self.web = self._web(settings)
+        self.web = self._web(settings, restorer)
         self.app.task()(tune_interpreter_once)
 
     def _topic_watch(self, settings: Settings) -> TopicWatch:
@@ -130,7 +131,8 @@ class Worker:
         return restorer
 
     def _add_table(self, restorer: Restorer, changelog_topic: str, partitions: int) -> EngineTable:
-        # Fetches are restored while the next ones are on their way. Not 1: that has another meaning in Faust.
+        # Fetches are restored while the next ones are on their way. Not 1: that has another meaning in Faust. A standby
+        # has none on their way for most of the time: it takes each as it comes.
         table = EngineTable(
             self.app,
             restorer=restorer,
@@ -141,6 +143,7 @@ class Worker:
             value_type=bytes,
             partitions=partitions,
             recovery_buffer_size=2,
+            standby_buffer_size=1,
             beacon=self.app.tables.beacon,
         )
         self.app.tables.add(table)
@@ -182,12 +185,16 @@ class Worker:
             commit_interval_s=commit_interval_s,
         )
 
-    def _web(self, settings: Settings) -> WebServer:
+    def _web(self, settings: Settings, restorer: Restorer) -> WebServer:
+        def refresh() -> None:
+            self.health.refresh()
+            measure_standbys(restorer.standbys, restorer.end_of, self.telemetry)
+
         return WebServer(
             settings.web_host,
             settings.web_port,
             self.telemetry.registry,
-            refresh=self.health.refresh,
+            refresh=refresh,
             health=self.health.problems,
             ready=self.health.ready_problems,
         )

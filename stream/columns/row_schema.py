@@ -15,7 +15,8 @@ import numpy as np
 import xxhash
 
 VERSION = 1
-_HEADER_BYTES = 9
+HEADER_BYTES = 9
+"""Bytes of the header of a row."""
 _APPLIED = struct.Struct("<q")
 Bands = dict[str, list[str]]
 
@@ -56,7 +57,7 @@ def _describe(dtype: np.dtype[np.void], bands: Bands) -> str:
 
 def header_of(value: bytes) -> bytes:
     """The header of a changelog row: a version byte and the hash of the row schema (8 bytes)."""
-    return value[:_HEADER_BYTES]
+    return value[:HEADER_BYTES]
 
 
 def row_schema_of(header: bytes, row_schemas: dict[bytes, RowSchema]) -> RowSchema:
@@ -64,7 +65,7 @@ def row_schema_of(header: bytes, row_schemas: dict[bytes, RowSchema]) -> RowSche
 
     Raises `RowSchemaError` when the version is another or the schema is missing.
     """
-    if len(header) < _HEADER_BYTES or header[0] != VERSION:
+    if len(header) < HEADER_BYTES or header[0] != VERSION:
         msg = f"row version {header[0] if header else 'missing'}, but this worker reads version {VERSION}"
         raise RowSchemaError(msg)
     row_schema = row_schemas.get(header[1:])
@@ -76,7 +77,7 @@ def row_schema_of(header: bytes, row_schemas: dict[bytes, RowSchema]) -> RowSche
 
 def row_age(value: bytes) -> int:
     """Number of events applied to a changelog row, the second field after the header in every schema; -1 if cut off."""
-    return _APPLIED.unpack_from(value, _HEADER_BYTES + 8)[0] if len(value) >= _HEADER_BYTES + 16 else -1
+    return _APPLIED.unpack_from(value, HEADER_BYTES + 8)[0] if len(value) >= HEADER_BYTES + 16 else -1
 
 
 class RowSchemaError(ValueError):

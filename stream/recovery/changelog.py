@@ -35,7 +35,9 @@ from stream.columns.things import Things
 from stream.engine.engine import Engine
 from stream.ingest.aggregation import too_late
 from stream.ingest.event_ids import Segment
+from stream.recovery.collected import Namespace
 from stream.recovery.history import HISTORY_KEY, history_record, incomplete_texts, restore_history
+from stream.recovery.newest import Listing
 from stream.recovery.record_form import (
     AGE,
     PAGE_HEAD,
@@ -46,8 +48,8 @@ from stream.recovery.record_form import (
     State,
     account_of,
     is_newer,
-    pages_of,
     read_state,
+    require_whole_pages,
     segment_of,
 )
 from stream.recovery.saved_rows import SavedRows, rows_by_schema
@@ -129,23 +131,13 @@ def _prune_overrides(engine: Engine) -> None:
 def keep_newer(newest: dict[bytes, bytes], key: bytes, value: bytes | None) -> None:
     """Add one changelog record, in the order of the log, to the newest value of each key.
 
-    The last record is not always the newest: a worker that was frozen past its session may write once more before it
-    finds that its partitions were assigned to another. Rows and pages have the number of events in them, ids only grow,
-    and the state has the settled offsets: the record with more stays. One that can not be read stays until another one
-    or a tombstone comes, so that what is damaged can be mended by writing it anew; `restore` refuses it.
+    It is the rule of `stream.recovery.collected`, record by record.
     """
-    keep_newest(newest, [(key, value)])
-
-
-def keep_newest(newest: dict[bytes, bytes], records: Iterable[Record]) -> None:
-    """Add changelog records, in the order of the log, as `keep_newer` does."""
-    for key, value in records:
-        if value is None:
-            newest.pop(key, None)
-            continue
-        known = newest.get(key)
-        if known is None or is_newer(key, value, known):
-            newest[key] = value
+    known = newest.get(key)
+    if value is None:
+        newest.pop(key, None)
+    elif known is None or is_newer(key, value, known):
+        newest[key] = value
 
 
 def restore(engine: Engine, records: Mapping[bytes, bytes]) -> dict[str, str]:
@@ -157,9 +149,10 @@ def restore(engine: Engine, records: Mapping[bytes, bytes]) -> dict[str, str]:
     state = read_state(records[STATE_KEY]) if STATE_KEY in records else State({})
     if state.erasing:
         records = _without_leftovers(engine, records, frozenset(state.erasing))
-    keys = _keys_by_tag(records)
+    saved_records = records if isinstance(records, Namespace) else Namespace.of(records)
+    keys = _keys_by_tag(saved_records.others)
     row_schemas = {key[1:]: RowSchema.read(records[key], key[1:]) for key in keys.get(ord("l"), ())}
-    rows = rows_by_schema(records, keys.get(ord("r"), []), row_schemas)
+    rows = rows_by_schema(saved_records.rows.listing(), row_schemas)
     as_of = max([*(saved.latest["as_of"] for saved in rows), state.as_of or 0])
     engine.time.load(
         lateness_ms=state.judged,
@@ -175,7 +168,7 @@ def restore(engine: Engine, records: Mapping[bytes, bytes]) -> dict[str, str]:
         if passed >= 0:
             engine.accounts.alerts.advance_rings(passed)
     _load_rows(engine.accounts, rows)
-    _load_pages(engine, records, keys.get(ord("p"), []))
+    _load_pages(engine, saved_records.pages.listing(), keys.get(ord("p"), []))
     _load_ids(engine, records, keys.get(ord("i"), []))
     _load_progress(engine, state)
     engine.accounts.revision_base = state.erased
@@ -286,17 +279,21 @@ def _column_tag(column: Members | Things) -> bytes:
     return xxhash.xxh3_64_digest(column.name.encode())
 
 
-def _load_pages(engine: Engine, records: Mapping[bytes, bytes], keys: list[bytes]) -> None:
-    pages_of([records[key] for key in keys])
+def _load_pages(engine: Engine, pages: Listing, without_number: list[bytes]) -> None:
+    """Load all pages. Raises `RowSchemaError` when one is cut, or has a key `without_number`."""
+    if without_number:
+        msg = f"its key is cut: {len(without_number[0])} bytes are no key of a page"
+        raise RowSchemaError(msg)
+    require_whole_pages(pages.lengths)
+    heads = np.frombuffer(b"".join([key[:PAGE_KEY_BYTES] for key in pages.keys]), dtype=PAGE_HEAD)
     for column in engine.members():
-        tag = b"p" + _column_tag(column)
-        page_keys = [key for key in keys if key.startswith(tag)]
-        if page_keys:
-            heads = np.frombuffer(b"".join([key[:PAGE_KEY_BYTES] for key in page_keys]), dtype=PAGE_HEAD)
-            rows = engine.accounts.index.rows_of_saved([key[PAGE_KEY_BYTES:].decode() for key in page_keys])
+        mine = heads["tag"] == b"p" + _column_tag(column)
+        if mine.any():
+            of_column = pages.select(mine)
+            require_whole_pages(of_column.lengths, (column.entry,))
+            rows = engine.accounts.index.rows_of_saved([key[PAGE_KEY_BYTES:].decode() for key in of_column.keys])
             engine.accounts.reserve()
-            pages = pages_of([records[key] for key in page_keys], (column.entry,))
-            column.load(rows, heads["number"].astype(np.int64), pages)
+            column.load(rows, heads["number"][mine].astype(np.int64), of_column.tails(AGE.size))
 
 
 def _load_ids(engine: Engine, records: Mapping[bytes, bytes], keys: list[bytes]) -> None:

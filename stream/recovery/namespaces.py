@@ -27,6 +27,7 @@ from stream.engine.engine import Engine
 from stream.plan.plan import Plan
 from stream.publishing.effects import Message
 from stream.recovery import changelog
+from stream.recovery.collected import Collected, Namespace
 from stream.recovery.promotion import take_over
 from stream.recovery.record_form import (
     NAMESPACE_TAG,
@@ -35,7 +36,6 @@ from stream.recovery.record_form import (
     State,
     live_name_of,
     mark_of,
-    namespace_of,
     read_state,
 )
 from stream.recovery.shadow import Pair, Shadow
@@ -46,7 +46,6 @@ UNFINISHED_KEY = b"u"
 """The record that a command writes before it replaces the state of a partition, and deletes when it has."""
 PUBLISHED_KEYS = {ALERTS: b"a", CHANGES: b"c"}
 Record = tuple[bytes, bytes | None]
-Namespace = dict[bytes, bytes]
 
 
 @dataclass(slots=True)
@@ -142,14 +141,14 @@ def open_namespaces(
     promoted = None if _policy(namespaces, previous) == plan.label else _namespace_of(plan.label, namespaces, previous)
     live = previous if promoted is None else promoted
     engine = make(plan)
-    missing = changelog.restore(engine, namespaces.get(live, {}))
+    missing = changelog.restore(engine, namespaces.get(live, Namespace()))
     published_up_to = {topic: mark_of(records[key]) for topic, key in PUBLISHED_KEYS.items() if key in records}
     opened = Namespaces(live, published_up_to=published_up_to)
     opened.writer = decode_writer(records[WRITER_KEY]) if WRITER_KEY in records else None
     opened.saved_position = _position(namespaces, live)
     if promoted is not None:
         publisher = make(plan)
-        previous_records = namespaces.get(previous, {}).items()
+        previous_records = namespaces.get(previous, Namespace()).items()
         changelog.restore(publisher, {key: value for key, value in previous_records if key[:1] in _PUBLISHED_TAGS})
         take_over(engine, publisher)
         opened.last.append((LIVE_KEY, live))
@@ -157,7 +156,7 @@ def open_namespaces(
     if candidate is not None and candidate.label != plan.label:
         name = _namespace_of(candidate.label, namespaces, live)
         begun = name is None
-        source = namespaces.get(live if name is None else name, {})
+        source = namespaces.get(live if name is None else name, Namespace())
         if name is None:
             name = _new_name(candidate, source)
             opened.first = [(name + key, value) for key, value in source.items() if key != STATE_KEY]
@@ -190,22 +189,16 @@ def _split(records: Mapping[bytes, bytes]) -> dict[bytes, Namespace]:
 
     Raises `RowSchemaError` for a kind of record that this version does not know.
     """
-    of_first = dict(records)
-    for key in OF_THE_PARTITION:
-        of_first.pop(key, None)
-    others: dict[bytes, Namespace] = {}
-    for key in [key for key in of_first if key[:1] == NAMESPACE_TAG]:
-        name = namespace_of(key)
-        others.setdefault(name, {})[key[len(name) :]] = of_first.pop(key)
-    namespaces = {b"": of_first, **others} if of_first else others
-    if not {key[:1] for namespace in namespaces.values() for key in namespace} <= _KNOWN_TAGS:
+    collected = records if isinstance(records, Collected) else Collected.of(records)
+    namespaces = collected.namespaces(OF_THE_PARTITION)
+    if not {tag for namespace in namespaces.values() for tag in namespace.tags()} <= _KNOWN_TAGS:
         msg = "this version does not know its kind: a later version may have written it"
         raise RowSchemaError(msg)
     return namespaces
 
 
 def _state(namespaces: Mapping[bytes, Namespace], name: bytes) -> State | None:
-    state = namespaces.get(name, {}).get(STATE_KEY)
+    state = namespaces.get(name, Namespace()).get(STATE_KEY)
     return None if state is None else read_state(state)
 
 

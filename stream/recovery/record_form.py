@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from stream.columns.members import PAGE_ENTRY
 from stream.columns.row_schema import VERSION, RowSchemaError, row_age
@@ -47,6 +48,8 @@ _ROW_AGE = struct.Struct("<17xq")
 """Version, schema and stream time of a row, then the number of events applied to it, see `row_age`."""
 _PAGE_LENGTHS = frozenset(AGE.size + size for size in range(0, 48, 4) if size % 12 == 0 or size % 16 == 0)
 """Lengths of whole pages modulo 48: the size of an entry is `PAGE_ENTRY`'s, 12 bytes, or `THING_ENTRY`'s, 16."""
+_IS_PAGE_LENGTH = np.isin(np.arange(48), list(_PAGE_LENGTHS))
+_NUMBER_BYTES = 8
 
 
 class UnreadableRecordError(RowSchemaError):
@@ -124,13 +127,14 @@ def page_of(value: bytes, entries: Sequence[np.dtype[np.void]] = (PAGE_ENTRY, TH
     return value[AGE.size :]
 
 
-def pages_of(values: Sequence[bytes], entries: Sequence[np.dtype[np.void]] = (PAGE_ENTRY, THING_ENTRY)) -> list[bytes]:
-    """`page_of` of all these values, at once."""
-    sizes = np.fromiter(map(len, values), dtype=np.int64, count=len(values)) - AGE.size
+def require_whole_pages(
+    lengths: NDArray[np.int64], entries: Sequence[np.dtype[np.void]] = (PAGE_ENTRY, THING_ENTRY)
+) -> None:
+    """Raise `RowSchemaError` unless pages of these lengths (k,) are whole, as `page_of` does."""
+    sizes = lengths - AGE.size
     whole = (sizes >= 0) & np.logical_or.reduce([sizes % entry.itemsize == 0 for entry in entries])
     if not whole.all():
-        page_of(values[int(whole.argmin())], entries)
-    return [value[AGE.size :] for value in values]
+        page_of(bytes(int(lengths[whole.argmin()])), entries)
 
 
 def segment_of(value: bytes) -> bytes:
@@ -155,6 +159,34 @@ def age(key: bytes, value: bytes) -> int:
     if tag == b"s":
         return sum(read_state(value).position.values())
     return len(segment_of(value)) if tag == b"i" else 0
+
+
+def row_ages(
+    block: bytes | bytearray, starts: NDArray[np.int64], lengths: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The `age` of rows that lie in a block, (k,), and which of them are whole as far as that can be compared."""
+    whole = lengths >= _ROW_AGE.size
+    ages = numbers_at(block, np.where(whole, starts, 0) + (_ROW_AGE.size - _NUMBER_BYTES))
+    if len(block):
+        whole &= np.frombuffer(block, dtype=np.uint8)[np.minimum(starts, len(block) - 1)] == VERSION
+    return ages, whole & (ages >= 0)
+
+
+def page_ages(
+    block: bytes | bytearray, starts: NDArray[np.int64], lengths: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The `age` of pages that lie in a block, (k,), and which of them are whole."""
+    whole = _IS_PAGE_LENGTH[lengths % 48]
+    return numbers_at(block, np.where(whole, starts, 0)), whole
+
+
+def numbers_at(block: bytes | bytearray, starts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The numbers that begin at these bytes of a block, int64 (k,); 0 of those that do not lie in it."""
+    count = len(block) - _NUMBER_BYTES + 1
+    if count <= 0:
+        return np.zeros(len(starts), dtype=np.int64)
+    numbers: NDArray[np.int64] = np.ndarray((count,), np.dtype("<i8"), block, 0, (1,))
+    return np.where(starts < count, numbers[np.minimum(starts, count - 1)], 0)
 
 
 def is_whole(key: bytes, value: bytes) -> bool:

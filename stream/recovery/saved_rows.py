@@ -7,13 +7,14 @@ large as the records and the arrays that they are read into. Called by `stream.r
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import compress
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from stream.columns.row_schema import RowSchema, RowSchemaError, header_of, row_schema_of
+from stream.columns.row_schema import HEADER_BYTES, RowSchema, RowSchemaError, row_schema_of
+from stream.recovery.newest import Listing, cells
 
 _ROWS_AT_ONCE = 4096
 """They stay in the caches of a processor."""
@@ -35,30 +36,25 @@ class RowsAtOnce(NamedTuple):
 class SavedRows:
     """All rows of one schema, at least one."""
 
-    def __init__(self, row_schema: RowSchema) -> None:
-        """Without rows, which `add` adds."""
+    def __init__(self, row_schema: RowSchema, listing: Listing) -> None:
+        """The rows that are listed. Raises `RowSchemaError` when one of them is cut."""
         self.row_schema = row_schema
-        self.accounts: list[str] = []
-        self._values: list[bytes] = []
-        self._head = _head_of(row_schema.dtype)
+        self._listing = listing
+        self.accounts = [key[1:].decode() for key in listing.keys]
+        width, shortest = row_schema.dtype.itemsize, int(listing.lengths.argmin())
+        if listing.lengths[shortest] < width:
+            account = self.accounts[shortest]
+            msg = f"changelog row of account {account!r}: it is cut: {listing.lengths[shortest]} bytes, not {width}"
+            raise RowSchemaError(msg)
         self.latest: dict[str, int] = {}
         """The latest time (epoch ms) of each field: `as_of`, `passed` and `clock/…`, as far as the schema has it."""
         self.latest_with_events: dict[str, int] = {}
         """The same of the accounts that have an event: others may be older than the policy, and miss nothing."""
-
-    def add(self, accounts: list[str], values: list[bytes]) -> None:
-        """Add the rows of accounts. Raises `RowSchemaError` when one of them is cut."""
-        width, shortest = self.row_schema.dtype.itemsize, min(values, key=len)
-        if len(shortest) < width:
-            account = accounts[values.index(shortest)]
-            msg = f"changelog row of account {account!r}: it is cut: {len(shortest)} bytes, not {width}"
-            raise RowSchemaError(msg)
-        size = self._head.itemsize
-        heads = np.frombuffer(b"".join([value[:size] for value in values]), dtype=self._head)
-        _follow(self.latest, heads)
-        _follow(self.latest_with_events, heads[heads["applied"] > 0])
-        self.accounts += accounts
-        self._values += values
+        head = _head_of(row_schema.dtype)
+        for begin in range(0, len(self.accounts), _ROWS_AT_ONCE):
+            heads = cells(listing.block, head.itemsize)[listing.starts[begin : begin + _ROWS_AT_ONCE]].view(head)
+            _follow(self.latest, heads)
+            _follow(self.latest_with_events, heads[heads["applied"] > 0])
 
     @property
     def has_events(self) -> bool:
@@ -80,12 +76,16 @@ class SavedRows:
 
     def read(self) -> Iterator[RowsAtOnce]:
         """All rows in order, some at a time."""
-        width = self.row_schema.dtype.itemsize
-        for begin in range(0, len(self._values), _ROWS_AT_ONCE):
-            values = self._values[begin : begin + _ROWS_AT_ONCE]
-            texts = [(index, value[width:]) for index, value in enumerate(values, begin) if len(value) > width]
-            fixed = b"".join([value[:width] for value in values] if texts else values)
-            yield RowsAtOnce(begin, np.frombuffer(fixed, dtype=self.row_schema.dtype), texts)
+        dtype, listing = self.row_schema.dtype, self._listing
+        rows = cells(listing.block, dtype.itemsize)
+        longer = np.flatnonzero(listing.lengths > dtype.itemsize)
+        for begin in range(0, len(self.accounts), _ROWS_AT_ONCE):
+            end = begin + _ROWS_AT_ONCE
+            texts = [
+                (index, listing.value(index)[dtype.itemsize :])
+                for index in longer[np.searchsorted(longer, begin) : np.searchsorted(longer, end)].tolist()
+            ]
+            yield RowsAtOnce(begin, rows[listing.starts[begin:end]].view(dtype), texts)
 
 
 def _head_of(row: np.dtype[np.void]) -> np.dtype[np.void]:
@@ -107,28 +107,35 @@ def _follow(latest: dict[str, int], heads: np.ndarray[tuple[int], np.dtype[np.vo
             latest[name] = max(int(heads[name].max()), latest.get(name, _EARLIEST))
 
 
-def rows_by_schema(
-    records: Mapping[bytes, bytes], keys: list[bytes], row_schemas: dict[bytes, RowSchema]
-) -> list[SavedRows]:
-    """The rows with these keys. Raises `RowSchemaError` when the schema of one is missing, or it is cut."""
-    rows: dict[bytes, SavedRows] = {}
-    for begin in range(0, len(keys), _ROWS_AT_ONCE):
-        accounts = [key[1:].decode() for key in keys[begin : begin + _ROWS_AT_ONCE]]
-        values = list(map(records.__getitem__, keys[begin : begin + _ROWS_AT_ONCE]))
-        headers = list(map(header_of, values))
-        for header in dict.fromkeys(headers):
-            selected = [other == header for other in headers]
-            of_schema = list(compress(accounts, selected))
-            if header not in rows:
-                rows[header] = SavedRows(_schema_of(header, of_schema[0], row_schemas))
-            rows[header].add(of_schema, list(compress(values, selected)))
-    return list(rows.values())
+def rows_by_schema(listing: Listing, row_schemas: dict[bytes, RowSchema]) -> list[SavedRows]:
+    """The rows that are listed. Raises `RowSchemaError` when the schema of one is missing, or it is cut."""
+    if not listing.keys:
+        return []
+    short = np.flatnonzero(listing.lengths < HEADER_BYTES)
+    if len(short):
+        first = int(short[0])
+        _schema_of(listing.value(first), listing.keys[first], row_schemas)
+    headers = cells(listing.block, HEADER_BYTES)[listing.starts]
+    of_schema = [headers == header for header in _distinct(headers)]
+    return [
+        SavedRows(_schema_of(headers[first].tobytes(), listing.keys[first], row_schemas), listing.select(chosen))
+        for chosen in of_schema
+        for first in (int(chosen.argmax()),)
+    ]
 
 
-def _schema_of(header: bytes, account: str, row_schemas: dict[bytes, RowSchema]) -> RowSchema:
-    """The schema that the header of an account's row names."""
+def _distinct(headers: NDArray[np.void]) -> list[np.void]:
+    """Each header once, in the order in which they come."""
+    if (headers == headers[0]).all():
+        return [headers[0]]
+    return [headers[first] for first in sorted(np.unique(headers, return_index=True)[1].tolist())]
+
+
+def _schema_of(header: bytes, key: bytes, row_schemas: dict[bytes, RowSchema]) -> RowSchema:
+    """The schema that the header of the row with this key names."""
     try:
         return row_schema_of(header, row_schemas)
     except RowSchemaError as error:
+        account = key[1:].decode()
         msg = f"changelog row of account {account!r}: {error}"
         raise RowSchemaError(msg) from error

@@ -186,7 +186,7 @@ class Bench:
 
     def open(self, partition: int) -> PartitionTask:
         """Open a task that no worker had before, and let it run."""
-        self.processor.open(partition, {})
+        self.processor.restore(partition, self.processor.opener(partition)({}))
         task = self.processor.tasks[partition]
         task.run(Reconciler())
         return task

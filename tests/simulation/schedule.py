@@ -41,6 +41,7 @@ class Simulation:
     def __init__(self, seed: int) -> None:
         """Everything follows from the seed."""
         self.random = random.Random(seed)
+        self._with_standbys = seed % 3 == 1
         self.broker = Broker(PARTITIONS, session_s=SESSION_S, rebalance_s=3 * SESSION_S)
         self.workers: list[Worker] = []
         self.story: list[str] = []
@@ -92,7 +93,9 @@ class Simulation:
     def _start(self) -> None:
         self._count += 1
         network = Network(self.random, self.random.choice((0.005, 0.2, 0.5)))
-        worker = Worker(f"w{self._count}", self.plan, self.broker, network, self.random)
+        worker = Worker(
+            f"w{self._count}", self.plan, self.broker, network, self.random, with_standbys=self._with_standbys
+        )
         self.workers.append(worker)
         worker.start()
         self._note(f"start {worker.name}")

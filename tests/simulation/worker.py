@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -80,8 +81,18 @@ def task_of_owner(
 class Worker:
     """One worker process, from its start to its end."""
 
-    def __init__(self, name: str, plan: Plan, broker: Broker, network: Network, random: random.Random) -> None:
-        """Make all parts; `start` lets them run."""
+    def __init__(
+        self,
+        name: str,
+        plan: Plan,
+        broker: Broker,
+        network: Network,
+        random: random.Random,
+        *,
+        with_standbys: bool = False,
+    ) -> None:
+        """Make all parts; `start` lets them run. With standbys it reads the changelogs of all others' partitions."""
+        # long because: one statement for each part
         self.name = name
         self.tasks: set[asyncio.Task[Any]] = set()
         self.network = network
@@ -92,7 +103,9 @@ class Worker:
         self._generation = -1
         self._positions: dict[TP, int] = {}
         self._ends: dict[TP, int] = {}
+        self._followed: dict[TP, int] = {}
         self._rejoin = self._stopping = False
+        self._with_standbys = with_standbys
         self.lease, clock = Lease(SESSION_S), BrokerClock()
         clients = Clients(broker, network, self._ask_to_rejoin)
         self.producers = TaskProducers(
@@ -150,7 +163,7 @@ class Worker:
         context = contextvars.copy_context()
         context.run(OWNER.set, self)
         loop = asyncio.get_running_loop()
-        for activity in (self._live, self._beat, self._watch, self._commit_by_timer, self._tick):
+        for activity in (self._live, self._beat, self._watch, self._commit_by_timer, self._tick, self._follow):
             self.tasks.add(loop.create_task(activity(), context=context))
 
     @property
@@ -188,7 +201,7 @@ class Worker:
         self._rejoin = True
 
     async def _join(self) -> None:
-        before = {tp for tp in self._positions if tp.topic == BUILT_IN.topics[0]}
+        before = {tp.partition for tp in self._positions if tp.topic == BUILT_IN.topics[0]}
         answer = await self.network.call(lambda: self._broker.group.join(self.name, _now()))
         generation, numbers = await answer
         self._rejoin = False
@@ -197,23 +210,49 @@ class Worker:
         self.handover.session_lost()
         self.lease.begin(_now())
         await self.producers.take_over(numbers)
-        revoked = {tp.partition for tp in before} - set(numbers)
-        unread = self.restorer.assign([TP(CHANGELOG, n) for n in numbers], [TP(CHANGELOG, n) for n in revoked])
-        while True:
-            for tp in unread:
-                await self._read_changelog(tp)
-            unread = await self.restorer.complete([TP(CHANGELOG, n) for n in numbers])
-            if not unread:
-                break
+        others = [n for n in range(PARTITIONS) if n not in numbers] if self._with_standbys else []
+        mine, revoked, standbys = (
+            [TP(CHANGELOG, n) for n in each] for each in (numbers, before - {*numbers, *others}, others)
+        )
+        self.restorer.assign(mine, revoked, standbys)
+        self._followed = {tp: self._read_before(tp) for tp in standbys}
+        unread = {tp: self._read_before(tp) for tp in mine}
+        while unread:
+            for tp, start in unread.items():
+                await self._read_changelog(tp, start)
+            unread = {tp: start or 0 for tp, start in (await self.restorer.complete(mine)).items()}
         committed = await self.network.call(lambda: dict(self._broker.group.offsets))
         self._positions = {TP(topic, n): committed.get((topic, n), 0) for topic in BUILT_IN.topics for n in numbers}
 
     async def _bounds(self, changelogs: Sequence[TP]) -> dict[TP, tuple[int, int]]:
         return await self.network.call(lambda: {tp: (0, self._broker.logs[tp].end) for tp in changelogs})
 
-    async def _read_changelog(self, tp: TP) -> None:
+    def _read_before(self, tp: TP) -> int:
+        """Where Faust goes on to read: at the last record that was read."""
+        return max(0, (self.restorer.read_up_to(tp) or 0) - 1)
+
+    async def _follow(self) -> None:
+        """Read the changelogs of standbys."""
+        while True:
+            await asyncio.sleep(_IDLE_S)
+            for tp, start in list(self._followed.items()):
+                fetch = partial(self._broker.fetch, tp, start, self._random.randint(1, 200))
+                try:
+                    records, after, _ = await self.network.call(fetch)
+                except KafkaError:
+                    continue
+                if self._followed.get(tp) != start:
+                    continue  # partitions have moved; now and then it comes nevertheless
+                self._followed[tp] = after
+                if after == start or self._random.random() < 0.05:
+                    continue
+                if not self.restorer.collect(Records(tp, _in_product_form(records), start, after)):
+                    connects_at = await self.restorer.connect(tp)
+                    if connects_at is not None and tp in self._followed:
+                        self._followed[tp] = connects_at
+
+    async def _read_changelog(self, tp: TP, start: int) -> None:
         end = await self.network.call(lambda: self._broker.logs[tp].end)
-        start = 0
         while start < end:
             limit = self._random.randint(1, 200)
             records, after, _ = await self.network.call(lambda s=start, n=limit: self._broker.fetch(tp, s, n))  # type: ignore[misc]

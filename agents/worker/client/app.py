@@ -54,7 +54,8 @@ def faust_app(settings: Settings, client_id: str) -> faust.App:
         broker_rebalance_timeout=max(30.0, settings.session_timeout_s * 3),
         broker_max_poll_interval=600.0,
         TableManager=Tables,
-        table_standby_replicas=0,
+        table_standby_replicas=settings.standbys,
+        recovery_consistency_check=False,  # `Restorer.complete` checks more, and reads the changelog again
         topic_partitions=settings.partitions,
         topic_allow_declare=False,
         topic_disable_leader=True,

@@ -122,7 +122,8 @@ class BatchConsumer(SingleRecords):
         """
         self._handover.session_lost()
         self.lease.begin(time.monotonic())
-        await self._fence.take_over({tp.partition for tp in assigned if tp.topic == self._handover.changelog})
+        mine = assigned - self.app.assignor.assigned_standbys()  # a standby shuts nobody out
+        await self._fence.take_over({tp.partition for tp in mine if tp.topic == self._handover.changelog})
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:

@@ -8,6 +8,7 @@ Faust replays them, and become a task's engine when Faust calls the recovery com
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -51,6 +52,10 @@ class EngineStore(memory.Store[Any, Any]):
     def __init__(self, *positional: Any, restorer: Restorer, **named: Any) -> None:
         """Give what Faust recovers to `restorer`."""
         self.restorer = restorer
+        self._ends: dict[TP, int] = {}
+        """Where the changelogs of tasks end that have their engines, as of the last rebalance."""
+        self._connecting: dict[TP, asyncio.Future[None]] = {}
+        """What was last begun to have a changelog fetched again."""
         super().__init__(*positional, **named)
 
     def apply_changelog_batch(
@@ -59,8 +64,29 @@ class EngineStore(memory.Store[Any, Any]):
         """Collect the changelog records of partitions that are being recovered."""
         del to_key, to_value
         for event in batch:
-            if isinstance(event.message.value, Records):
-                self.restorer.collect(event.message.value)
+            fetched = event.message.value
+            if isinstance(fetched, Records) and not self.restorer.collect(fetched):
+                under_way = self._connecting.get(fetched.tp)
+                if under_way is None or under_way.done():
+                    self._connecting[fetched.tp] = asyncio.ensure_future(self._connect(fetched.tp))
+
+    async def _connect(self, tp: TP) -> None:
+        """Have a standby's changelog fetched again from where it is read up to: a fetch was lost."""
+        offset = await self.restorer.connect(tp)
+        tables: Any = self.app.tables
+        if offset is not None and tp in tables.recovery.standby_tps:
+            tables.recovery.standby_offsets[tp] = offset - 1
+            consumer: Any = self.app.consumer
+            await consumer.rewind(tp, offset)
+
+    def persisted_offset(self, tp: TP) -> int | None:
+        """The offset of the last record that Faust need not read again, None where it begins at the beginning.
+
+        A standby goes on from there, also when it takes over. Of a task that has its engine nothing is read: it wrote
+        all that came since it was restored.
+        """
+        read_up_to = self._ends.get(tp, self.restorer.read_up_to(tp))
+        return None if read_up_to is None else read_up_to - 1
 
     async def on_rebalance(
         self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
@@ -69,8 +95,11 @@ class EngineStore(memory.Store[Any, Any]):
         del newly_assigned, generation_id
         tables: Any = self.app.tables
         wait_for_broker(tables.recovery)
-        for tp in self.restorer.assign(assigned, revoked):
+        tables.recovery.buffer_sizes.clear()  # a partition may be read as a standby's from now on, or no longer
+        standbys = self.app.assignor.assigned_standbys() & assigned
+        for tp in self.restorer.assign(assigned - standbys, revoked, standbys):
             tables.recovery.revoke(tp)  # read from the start, also where Faust counts it as read before
+        self._ends = await self.restorer.ends_of_engines()
 
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
         """Restore the tasks whose changelogs were read; read once more what Faust only takes for read.
@@ -80,8 +109,10 @@ class EngineStore(memory.Store[Any, Any]):
         del standby_tps
         tables: Any = self.app.tables
         if again := await self.restorer.complete(active_tps):
-            for tp in again:
+            for tp, offset in again.items():
                 tables.recovery.revoke(tp)
+                if offset is not None:
+                    tables.recovery.active_offsets[tp] = offset - 1
             tables.recovery.signal_recovery_start.set()
 
 

@@ -7,13 +7,14 @@ Owns what is measured only at a scrape; counters are increased where things happ
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from prometheus_client import Gauge
 
 from agents.worker.monitoring.metrics import Telemetry
 from agents.worker.tasks.processor import Processor
+from agents.worker.tasks.standby import Standbys
 from agents.worker.tasks.task import PartitionTask
 from schemas.sources import Sources
 from stream.engine.engine import Engine
@@ -47,6 +48,15 @@ def measure(processor: Processor, telemetry: Telemetry) -> None:
     telemetry.state_rows.set(sum(len(engine.accounts) for engine in engines))
     telemetry.things_full.set(sum(accounts_full_of_things(engine) for engine in (*engines, *shadows)))
     telemetry.state_bytes.set(sum(state_bytes(engine) for engine in (*engines, *shadows)))
+
+
+def measure_standbys(standbys: Standbys, end_of: Callable[[int], int | None], telemetry: Telemetry) -> None:
+    """Bring the gauges of standbys up to date; `end_of` says where the changelog of a partition ends."""
+    telemetry.standby_lag.clear()
+    for partition, standby in standbys.items():
+        lag = max(0, (end_of(partition) or 0) - (standby.read_up_to or 0))
+        telemetry.standby_lag.labels(str(partition)).set(lag)
+    telemetry.standby_rows.set(sum(standby.collected.rows() for standby in standbys.values()))
 
 
 def _measure_bands(plan: Plan, engines: Sequence[Engine], gauge: Gauge) -> None:

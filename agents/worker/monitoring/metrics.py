@@ -100,6 +100,10 @@ class Telemetry:
         self.restore_remaining = gauge(
             "restore_records_remaining", "Changelog records that are still to be read in a restore."
         )
+        self.standby_lag = gauge(
+            "standby_lag_records", "Changelog records on the broker that a standby has not read yet.", "partition"
+        )
+        self.standby_rows = gauge("standby_rows", "Accounts of partitions that this worker is a standby of.")
         self.ready = gauge("ready", "1 while /readyz returns 200, else 0.")
         self.last_progress = gauge(
             "last_progress_timestamp_seconds", "Time at which the worker last applied or committed something."

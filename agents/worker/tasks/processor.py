@@ -118,16 +118,15 @@ class Processor:
         """Return the task of a partition; a new one is CREATED."""
         return self.tasks.setdefault(partition, PartitionTask(partition, self._sources))
 
-    def create_anew(self, partition: int) -> None:
+    def create_anew(self, partition: int) -> PartitionTask:
         """Create the task of a partition in place of one that is still CREATED, which has written nothing."""
         if (task := self.tasks.pop(partition, None)) is not None:
             task.require(TaskState.CREATED)
             task.close()
-        self.create(partition)
+        return self.create(partition)
 
-    def open(self, partition: int, records: Mapping[bytes, bytes]) -> None:
-        """Restore a task from the newest records of its changelog: CREATED to RESTORING. Raises as `opener` says."""
-        opened = self.opener(partition)(records)
+    def restore(self, partition: int, opened: Opened) -> None:
+        """Give a task the engines that its `opener` has made: CREATED to RESTORING."""
         log_opened(opened, partition)
         opened.pair.on_failure = lambda error: log_failure(error, partition)
         self.create(partition).restore(opened)

@@ -21,9 +21,10 @@ from agents.worker.client.consumer import Records
 from agents.worker.commit.checkpoint import Checkpointer
 from agents.worker.fatal import RefusedError
 from agents.worker.tasks.processor import Processor
+from agents.worker.tasks.standby import Standby, Standbys
 from agents.worker.tasks.takeover import Takeover
 from agents.worker.tasks.task import PartitionTask
-from agents.worker.tasks.task_state import TaskState, TaskStateError
+from agents.worker.tasks.task_state import TaskState
 from stream.recovery.namespaces import UNFINISHED_KEY
 from stream.recovery.reconciler import Reconciler
 from stream.recovery.record_form import UnreadableRecordError
@@ -60,6 +61,9 @@ class Restorer:
         """Nothing is restored yet."""
         self._bounds = bounds
         self.processor = processor
+        self.standbys = Standbys()
+        self._taking_over: dict[int, tuple[Standby, PartitionTask]] = {}
+        """What standbys have read, and the tasks that have begun with it, until these have their engines."""
         self._checkpointer = checkpointer
         self._changelog = changelog_topic
         self._read_published = read_published
@@ -75,35 +79,96 @@ class Restorer:
         self.reading = False
         """Whether what was published is being read, which may take as long as there are records."""
 
-    def collect(self, fetched: Records) -> None:
-        """Keep records of the changelog of a task that is CREATED; a task with an engine is ahead of what it wrote."""
-        task = self.processor.tasks.get(fetched.tp.partition)
-        if task is None or task.state is not TaskState.CREATED:
-            return
+    def collect(self, fetched: Records) -> bool:
+        """Keep records of the changelog of a task that is CREATED, or of a standby.
+
+        A task with an engine is ahead of what it wrote. Returns False where a standby misses records before these.
+        """
+        partition = fetched.tp.partition
         try:
-            task.collect(fetched.records, fetched.start, fetched.end)
-            self.progress_at = time.monotonic()
+            if (standby := self.standbys.get(partition)) is not None:
+                connects = standby.collect(fetched.records, fetched.start, fetched.end)
+                standby.follow(self.end_of(partition))
+                return connects
+            task = self.processor.tasks.get(partition)
+            if task is not None and task.state is TaskState.CREATED:
+                task.collect(fetched.records, fetched.start, fetched.end)
+                self.progress_at = time.monotonic()
         except Exception as error:  # noqa: BLE001 -- Faust would read the changelog again, and again
             self._on_fatal(error)
+        return True
 
-    def assign(self, assigned: Iterable[TP], revoked: Iterable[TP]) -> list[TP]:
-        """Close, resume and create tasks after a rebalance; return the changelogs to read from their beginning."""
+    def assign(self, assigned: Iterable[TP], revoked: Iterable[TP], standbys: Iterable[TP] = ()) -> list[TP]:
+        """Close, resume and create tasks after a rebalance; return the changelogs to read from their beginning.
+
+        `standbys` are the changelogs of partitions that other workers have: a task that became one of them is closed.
+        """
         self._since = time.monotonic()
         processor = self.processor
-        for tp in revoked:
+        self._take_back()
+        mine = [tp for tp in assigned if tp.topic == self._changelog]
+        others = [tp for tp in standbys if tp.topic == self._changelog]
+        for tp in (*revoked, *others):
             if tp.topic == self._changelog:
                 processor.close(tp.partition)
         unread = []
-        for tp in assigned:
-            if tp.topic != self._changelog:
-                continue
+        for tp in mine:
             task = processor.tasks.get(tp.partition)
             if task is not None and task.state is TaskState.SUSPENDED:
                 task.resume()
             elif task is None or not task.state.has_engine:
-                processor.create_anew(tp.partition)  # what it has collected ends where the last rebalance began
-                unread.append(tp)
-        return unread
+                task = processor.create_anew(tp.partition)  # what it has collected ends where the last rebalance began
+                if (standby := self.standbys.take(tp.partition)) is None:
+                    unread.append(tp)
+                else:
+                    task.begin_with(standby)
+                    self._taking_over[tp.partition] = standby, task
+                    log.info("standby_takes_over", partition=tp.partition, read_up_to=standby.read_up_to)
+        new = set(self.standbys.keep_only({tp.partition for tp in others}))
+        return [*unread, *(tp for tp in others if tp.partition in new)]
+
+    def _take_back(self) -> None:
+        """Make standbys again of those whose task was closed before it had its engine: partitions move on."""
+        for partition, (standby, task) in self._taking_over.items():
+            if task.state is TaskState.CLOSED and not task.is_opening and task.collected is standby.collected:
+                standby.read_up_to = task.collected_up_to
+                self.standbys[partition] = standby
+        self._taking_over.clear()
+
+    def read_up_to(self, tp: TP) -> int | None:
+        """The offset after the last record that a standby has read, or the task that took over; None for nothing."""
+        if tp.topic != self._changelog:
+            return None
+        if (standby := self.standbys.get(tp.partition)) is not None:
+            return standby.read_up_to
+        task = self.processor.tasks.get(tp.partition)
+        return None if task is None or task.state is not TaskState.CREATED else task.collected_up_to
+
+    async def ends_of_engines(self) -> dict[TP, int]:
+        """Where the changelogs of tasks end that have their engines: all that came since was written by these."""
+        bounds = await self._bounds([TP(self._changelog, task.partition) for task in self.processor.with_engine()])
+        return {tp: end for tp, (_, end) in bounds.items()}
+
+    def end_of(self, partition: int) -> int | None:
+        """Where the changelog of a partition ends, as far as the last fetch knows."""
+        return self.processor.highwater(TP(self._changelog, partition))
+
+    async def connect(self, tp: TP) -> int | None:
+        """Where a standby goes on whose records do not connect: the broker has removed some, or a fetch was lost.
+
+        None where this worker is the partition's standby no more.
+        """
+        try:
+            first, end = (await self._bounds([tp]))[tp]
+        except Exception as error:  # noqa: BLE001 -- nobody awaits this: the standby would stay where it is
+            self._on_fatal(error)
+            return None
+        standby = self.standbys.get(tp.partition)
+        if standby is None:
+            return None
+        if not standby.fits(first, end):
+            standby.forget()
+        return first if standby.read_up_to is None else standby.read_up_to
 
     def lose(self, partition: int, error: BaseException) -> None:
         """Close a task whose producer the broker refuses, without a commit, and have the partition assigned again.
@@ -120,24 +185,26 @@ class Restorer:
         self.processor.close(partition)
         self._rejoining = asyncio.ensure_future(self.rejoin())
 
-    async def complete(self, recovered: Iterable[TP]) -> list[TP]:
-        """Restore the tasks whose changelogs were read, and let them run; return the changelogs to read once more."""
+    async def complete(self, recovered: Iterable[TP]) -> dict[TP, int | None]:
+        """Restore the tasks whose changelogs were read, and let them run; return the changelogs to read once more.
+
+        These have the offset to read from, None for the beginning.
+        """
+        again: dict[TP, int | None] = {}
         try:
-            accounts, again = 0, []
+            accounts = 0
             changelogs = [tp for tp in sorted(recovered) if tp.topic == self._changelog]
             bounds = await self._bounds(changelogs)
-            for tp in changelogs:
-                task = self.processor.tasks.get(tp.partition)
+            for task in [self.processor.tasks.get(tp.partition) for tp in changelogs]:
                 if task is None or task.state is not TaskState.CREATED:
                     continue
+                tp = TP(self._changelog, task.partition)
                 if not task.has_collected(*bounds[tp]):
                     self._log_missing(task, *bounds[tp])
-                    task.collect_anew()
-                    again.append(tp)
-                    continue
-                await self._open(task)
-                accounts += len(task.engine.accounts)
-                self.progress_at = time.monotonic()
+                    again[tp] = task.collect_rest(*bounds[tp])
+                elif await self._open(task):
+                    accounts += len(task.engine.accounts)
+                    self.progress_at = time.monotonic()
             if again:
                 return again
             give_back_memory()  # that of the changelog's records
@@ -147,7 +214,7 @@ class Restorer:
             log.info("restored", accounts=accounts, seconds=round(seconds, 3), partitions=partitions)
         except Exception as error:  # noqa: BLE001 -- Faust drops what this raises: the worker must end, not go on without state
             self._on_fatal(error)
-        return []
+        return {}
 
     @staticmethod
     def _log_missing(task: PartitionTask, first: int, end: int) -> None:
@@ -161,25 +228,36 @@ class Restorer:
             then="it is read again",
         )
 
-    async def _open(self, task: PartitionTask) -> None:
-        """Make the engine of a task from its changelog. Raises `RefusedError` with what can not be read."""
+    async def _open(self, task: PartitionTask) -> bool:
+        """Make the engine of a task from its changelog; return False where the task was closed meanwhile.
+
+        A large state takes seconds: the loop turns meanwhile. Raises `RefusedError` with what can not be read.
+        """
         records, partition = task.collected, task.partition
+        task.is_opening = True
         try:
-            self.processor.open(partition, records)
-        except TaskStateError:
-            raise
+            opened = await asyncio.to_thread(self.processor.opener(partition), records)
         except Exception as error:
             if (cut := await self._takeover.missing_start(partition, records)) is not None:
                 raise cut from None
             why = error_text(error)
             log.warning("changelog_unreadable", partition=partition, error=why, then="the record is searched for")
-            # A restore of a large state takes seconds, and the search some restores: the loop must turn meanwhile.
             opener = self.processor.opener(partition)
             unreadable = await asyncio.to_thread(find_unreadable, records, opener, error)
             offset = None
             if unreadable.key is not None:
                 offset = await asyncio.to_thread(self._find_record, partition, unreadable.key, records[unreadable.key])
             raise self._refused(partition, unreadable, offset, records.get(UNFINISHED_KEY)) from error
+        finally:
+            task.is_opening = False
+        if task.state is not TaskState.CREATED:
+            return False
+        read = (task.collected_up_to or 0) - (task.taken_up_to or 0)
+        if task.taken_up_to is not None:
+            log.info("standby_took_over", partition=partition, read_up_to=task.taken_up_to, read_since=read)
+        self.processor.restore(partition, opened)
+        self._taking_over.pop(partition, None)
+        return True
 
     def _refused(
         self, partition: int, error: UnreadableRecordError, offset: int | None, unfinished: bytes | None

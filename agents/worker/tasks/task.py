@@ -8,16 +8,18 @@ is done with it is the work of `agents.worker.tasks.processor`, `agents.worker.c
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from agents.kafka.record_index import keys_and_values, since
+from agents.worker.tasks.standby import Standby
 from agents.worker.tasks.task_state import TaskState, TaskStateError, transition
 from schemas.sources import Sources
 from stream.engine.engine import Engine, Mode
 from stream.ingest.batch import Batch
 from stream.ingest.merge import Merge
-from stream.recovery import changelog
+from stream.recovery.collected import Collected
 from stream.recovery.namespaces import Namespaces, Opened
 from stream.recovery.reconciler import Reconciler
 from stream.recovery.shadow import Pair
@@ -30,12 +32,16 @@ class PartitionTask:
     partition: int
     sources: Sources
     state: TaskState = TaskState.CREATED
-    collected: dict[bytes, bytes] = field(default_factory=dict)
+    collected: Collected = field(default_factory=Collected)
     """The newest changelog record of each key, while the task is CREATED."""
     collected_from: int | None = None
     """Changelog offset from which records were collected without a gap."""
     collected_up_to: int | None = None
     """Changelog offset after the last record collected."""
+    taken_up_to: int | None = None
+    """Changelog offset up to which a standby had collected before the task was created; None without a standby."""
+    is_opening: bool = False
+    """Whether its engine is being made from the records collected, in another thread: none is added meanwhile."""
     pair: Pair = field(init=False)
     """The engine of the live policy and the shadow's; from RESTORING on, as `namespaces`."""
     namespaces: Namespaces = field(init=False)
@@ -77,37 +83,65 @@ class PartitionTask:
 
     # -- states -------------------------------------------------------------------------------------------------------
 
-    def collect(self, records: Iterable[Any], start: int, end: int) -> None:
+    def collect(self, records: Sequence[Any], start: int, end: int) -> None:
         """Keep the newest record of each key of the changelog from offset `start` up to before `end`.
 
-        Raises `ValueError` when records before `start` are missing, `TaskStateError` unless the task is CREATED.
+        Raises `ValueError` when records before `start` are missing, `TaskStateError` unless the task is CREATED. After
+        a standby, a fetch of before the assignment may come late: then nothing is added, and the rest is read again.
         """
         self.require(TaskState.CREATED)
+        if self.is_opening:
+            return
+        if self.taken_up_to is not None and self.collected_up_to is not None:
+            up_to = self.collected_up_to
+            if start > up_to or end <= up_to:
+                return
+            start, records = up_to, since(records, up_to)
         if self.collected_up_to is not None and start > self.collected_up_to:
             message = f"changelog partition {self.partition}: records {self.collected_up_to} to {start} did not come"
             raise ValueError(message)
         if self.collected_from is None:
             self.collected_from = start
         self.collected_up_to = end
-        changelog.keep_newest(self.collected, [(record.key or b"", record.value) for record in records])
+        self.collected.add(*keys_and_values(records))
 
     def has_collected(self, first: int, end: int) -> bool:
         """Whether the changelog was collected whole, given the first offset that it still has and its end."""
+        begin, up_to = self.collected_from, self.collected_up_to
+        if self.taken_up_to is not None:
+            return self._goes_on(first, end) and up_to == end
         if first >= end:
             return True
-        since, up_to = self.collected_from, self.collected_up_to
-        return since is not None and since <= first and up_to is not None and up_to >= end
+        return begin is not None and begin <= first and up_to is not None and up_to >= end
 
-    def collect_anew(self) -> None:
-        """Forget what was collected. Raises `TaskStateError` unless the task is CREATED."""
+    def begin_with(self, standby: Standby) -> None:
+        """Take over what a standby has collected. Raises `TaskStateError` unless the task is CREATED."""
         self.require(TaskState.CREATED)
-        self.collected, self.collected_from, self.collected_up_to = {}, None, None
+        self.collected, self.collected_from = standby.collected, standby.read_from
+        self.collected_up_to = self.taken_up_to = standby.read_up_to
+
+    def collect_rest(self, first: int, end: int) -> int | None:
+        """The offset from which to read what is missing; None for the beginning, where all is forgotten.
+
+        `first` and `end` are the offsets that the changelog has. Raises `TaskStateError` unless the task is CREATED.
+        """
+        self.require(TaskState.CREATED)
+        if self._goes_on(first, end):
+            return self.collected_up_to
+        self.collected, self.collected_from, self.collected_up_to = Collected(), None, None
+        self.taken_up_to = None
+        return None
+
+    def _goes_on(self, first: int, end: int) -> bool:
+        """Whether the changelog, with these first offset and end, goes on where a standby has stopped to read it."""
+        begin, up_to, taken = self.collected_from, self.collected_up_to, self.taken_up_to
+        return begin is not None and up_to is not None and taken is not None and begin <= first <= taken <= up_to <= end
 
     def restore(self, opened: Opened) -> None:
         """Take the engines made from the changelog: CREATED to RESTORING."""
         self.state = transition(self.state, TaskState.RESTORING)
         self.pair, self.namespaces = opened.pair, opened.namespaces
-        self.collected = {}
+        self.collected = Collected()
 
     def run(self, reconciler: Reconciler) -> None:
         """Begin to run, given what was published after the last commit: RESTORING to RUNNING."""

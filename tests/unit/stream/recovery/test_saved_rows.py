@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 
 from stream.columns.row_schema import VERSION, RowSchema, RowSchemaError
 from stream.recovery import saved_rows
+from stream.recovery.collected import Namespace
 from stream.recovery.saved_rows import rows_by_schema
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from stream.recovery.newest import Listing
 
 FIELDS = [("version", "|u1"), ("layout", "|V8"), ("as_of", "<i8"), ("applied", "<i8"), ("clock/usage", "<i8")]
 SCHEMA = RowSchema.of(FIELDS, {})
 OTHER = RowSchema.of([*FIELDS, ("passed", "<i8")], {})
+GONE = RowSchema.of([*FIELDS, ("gone", "<i8")], {})
 SCHEMAS = {schema.digest: schema for schema in (SCHEMA, OTHER)}
 
 
@@ -27,10 +36,14 @@ RECORDS = {
 }
 
 
+def listing(records: Mapping[bytes, bytes]) -> Listing:
+    return Namespace.of(records).rows.listing()
+
+
 @pytest.mark.parametrize("at_once", [1, 2, 3])
 def test_all_rows_are_read_whatever_is_read_at_once(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
     monkeypatch.setattr(saved_rows, "_ROWS_AT_ONCE", at_once)
-    first, second = rows_by_schema(RECORDS, list(RECORDS), SCHEMAS)
+    first, second = rows_by_schema(listing(RECORDS), SCHEMAS)
     assert (first.accounts, second.accounts) == (["a", "c", "d"], ["b"])
     assert np.concatenate([each.record["as_of"] for each in first.read()]).tolist() == [5, 7, 4]
     assert [text for each in (*first.read(), *second.read()) for text in each.texts] == [(1, b"text"), (0, b"\n\n{}")]
@@ -45,4 +58,21 @@ def test_a_row_that_is_cut_is_named_also_where_two_are_as_long_as_whole_ones() -
     half = len(RECORDS[b"ra"]) // 2
     cut = RECORDS | {b"ra": RECORDS[b"ra"][:half], b"rd": RECORDS[b"rd"] + RECORDS[b"ra"][half:]}
     with pytest.raises(RowSchemaError, match=f"row of account 'a': it is cut: {half} bytes, not {half * 2 + 1}"):
-        rows_by_schema(cut, list(cut), SCHEMAS)
+        rows_by_schema(listing(cut), SCHEMAS)
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (b"", "row version missing, but this worker reads version 1"),
+        (b"\x01short", "row version 1, but this worker reads version 1"),
+        (b"\x07" + row(SCHEMA, 5, 1, 3)[1:], "row version 7, but this worker reads version 1"),
+        (
+            row(RowSchema.of([*FIELDS, ("gone", "<i8")], {}), 5, 1, 3, 4),
+            "row schema [0-9a-f]{16} is not in the changelog",
+        ),
+    ],
+)
+def test_a_row_whose_schema_is_not_known_is_named(value: bytes, why: str) -> None:
+    with pytest.raises(RowSchemaError, match=f"^changelog row of account 'c': {why}"):
+        rows_by_schema(listing(RECORDS | {b"rc": value}), SCHEMAS)

@@ -23,6 +23,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.consumer import fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from faust import App, Table
+from faust.assignor.partition_assignor import PartitionAssignor
 from faust.stores import memory
 from faust.tables.base import Collection
 from faust.tables.manager import TableManager
@@ -270,6 +271,14 @@ OVERRIDDEN = [
         ("active_tps", "standby_tps"),
         EngineStore,
     ),
+    Hook(
+        memory.Store,
+        "persisted_offset",
+        Collection.persisted_offset,
+        "a standby that takes over reads its changelog from the beginning",
+        ("tp",),
+        EngineStore,
+    ),
 ]
 
 USED = [
@@ -471,6 +480,17 @@ USED = [
     ),
     Hook(TableManager, "recovery", TableManager, "a changelog is not read from its beginning: state is in parts"),
     Hook(Recovery, "revoke", Recovery, "a changelog is not read from its beginning: state is in parts", ("tp",)),
+    Hook(Recovery, "active_offsets", Recovery, "what a standby misses is read from the beginning"),
+    Hook(Recovery, "standby_offsets", Recovery, "Faust drops what a standby has it fetch again"),
+    Hook(Recovery, "standby_tps", Recovery.on_rebalance, "a partition that moved away is sought as a standby's"),
+    Hook(Recovery, "buffer_sizes", Recovery, "a standby is one fetch behind"),
+    Hook(
+        PartitionAssignor,
+        "assigned_standbys",
+        Recovery.on_rebalance,
+        "a standby shuts out the worker that has its partition",
+        (),
+    ),
     Hook(Recovery, "active_remaining_total", Recovery, "the gauge of records to restore stays at 0", ()),
     Hook(TableManager, "actives_ready", TableManager, "/readyz says ready while state is being recovered"),
 ]

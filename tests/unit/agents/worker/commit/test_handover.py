@@ -349,7 +349,8 @@ def test_tasks_that_do_not_run_yet_are_closed() -> None:
     async def scenario() -> None:
         stage = Stage()
         created = stage.bench.processor.create(2)
-        stage.bench.processor.open(3, {})
+        stage.bench.processor.create(3)
+        stage.bench.processor.restore(3, stage.bench.processor.opener(3)({}))
         restoring = stage.bench.processor.tasks[3]
         await stage.handover.leave(asyncio.sleep(0))
         assert (created.state, restoring.state) == (TaskState.CLOSED, TaskState.CLOSED)

@@ -191,7 +191,7 @@ def test_a_worker_saves_a_boundary_at_which_only_an_alert_was_published(monkeypa
     scenario.drive.save()
     settings, clock, telemetry = Settings(partitions=1), BrokerClock(), Telemetry(BUILT_IN)
     processor = Processor(scenario.plan, settings, silent_outbox(telemetry, clock), telemetry, clock)
-    processor.open(0, dict(scenario.drive.topic))
+    processor.restore(0, processor.opener(0)(dict(scenario.drive.topic)))
     task = processor.tasks[0]
     task.run(Reconciler())
     processor.highwater = lambda _tp: 0

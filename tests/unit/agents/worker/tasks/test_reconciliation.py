@@ -88,7 +88,7 @@ def opened(
     settings = Settings(partitions=1, time=time)
     clock = Clock(START + round(day * DAY))
     processor = Processor(scenario.plan, settings, cast("Outbox", outbox), Telemetry(BUILT_IN), clock)
-    processor.open(0, dict(scenario.drive.topic))
+    processor.restore(0, processor.opener(0)(dict(scenario.drive.topic)))
     task = processor.tasks[0]
     if tails is not None:
         task.run(Reconciler(tails))
@@ -321,7 +321,7 @@ def test_a_commit_writes_the_offset_of_each_topic_that_is_reconciled() -> None:
         scenario.plan, Settings(partitions=1), cast("Outbox", outbox), Telemetry(BUILT_IN), BrokerClock()
     )
     log = {sent.key: sent.value for sent in outbox.records["log"] if sent.value is not None}
-    opened_again.open(0, {**scenario.drive.topic, **log})
+    opened_again.restore(0, opened_again.opener(0)({**scenario.drive.topic, **log}))
     assert opened_again.tasks[0].namespaces.published_up_to == {ALERTS: 101, CHANGES: 101}
 
 

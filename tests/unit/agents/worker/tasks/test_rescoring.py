@@ -68,7 +68,8 @@ class Large:
         """Open the task again from what it saves now."""
         records = dict(self.task.namespaces.snapshot(self.task.pair))
         self.processor.close(0)
-        self.processor.open(0, {key: value for key, value in records.items() if value is not None})
+        written = {key: value for key, value in records.items() if value is not None}
+        self.processor.restore(0, self.processor.opener(0)(written))
         self.task.run(Reconciler())
 
 

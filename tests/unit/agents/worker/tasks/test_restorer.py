@@ -38,12 +38,12 @@ def test_a_changelog_that_was_read_in_part_is_read_again(first: int, end: int) -
         stage.restorer.assign([ZERO, ONE], [])
         stage.bounds[ZERO] = (first, end)
         stage.restorer.collect(records(ZERO, first + 1, *[b"k"] * (end - first - 1)))
-        assert await stage.restorer.complete([ZERO, ONE]) == [ZERO]
+        assert await stage.restorer.complete([ZERO, ONE]) == {ZERO: None}
         assert stage.states() == {0: TaskState.CREATED, 1: TaskState.RESTORING}
         stage.restorer.collect(records(ZERO, first, *[b"l"] * (end - first - 1)))
-        assert await stage.restorer.complete([ZERO, ONE]) == [ZERO]
+        assert await stage.restorer.complete([ZERO, ONE]) == {ZERO: None}
         stage.restorer.collect(records(ZERO, first, *[b"a"] * (end - first)))
-        assert await stage.restorer.complete([ZERO, ONE]) == []
+        assert await stage.restorer.complete([ZERO, ONE]) == {}
         assert stage.bench.errors == []
         assert stage.states() == {0: TaskState.RUNNING, 1: TaskState.RUNNING}
         assert stage.bench.errors == []
@@ -56,7 +56,7 @@ def test_a_changelog_of_which_nothing_was_read_is_never_an_empty_state() -> None
         stage = Stage()
         stage.restorer.assign([ZERO], [])
         stage.bounds[ZERO] = (0, 5)
-        assert await stage.restorer.complete([ZERO]) == [ZERO]
+        assert await stage.restorer.complete([ZERO]) == {ZERO: None}
         assert stage.states() == {0: TaskState.CREATED}
 
     asyncio.run(scenario())

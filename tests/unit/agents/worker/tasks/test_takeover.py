@@ -30,7 +30,7 @@ BEFORE = succeed(None, THIS, {USAGE: "a"}, first=3)
 def restored(position: Mapping[str, int] | None, writer: Writer | None = None) -> PartitionTask:
     """A task whose changelog had a state at this position, by source, and this writer record."""
     bench = Bench(Producer())
-    bench.processor.open(0, {})
+    bench.processor.restore(0, bench.processor.opener(0)({}))
     task = bench.processor.tasks[0]
     task.namespaces.saved_position = None if position is None else dict(position)
     task.namespaces.writer = writer

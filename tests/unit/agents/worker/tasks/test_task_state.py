@@ -37,7 +37,7 @@ def task_in(state: TaskState, processor: Processor | None = None) -> PartitionTa
     processor = processor or Bench(Producer()).processor
     task = processor.create(0)
     if state is not CREATED:
-        processor.open(0, {})
+        processor.restore(0, processor.opener(0)({}))
     if state in {RUNNING, SUSPENDED}:
         task.run(Reconciler())
     if state is SUSPENDED:
