@@ -1,6 +1,6 @@
-"""The floor: a consumer loop that parses every event and does nothing with it. No engine in Python can be much faster.
+"""The floor: a consumer loop that reads every event as our worker does, and does nothing with it.
 
-It reads as our worker does: fetches are unpacked whole, and the collector of cyclic garbage rests.
+Fetches are indexed whole, events become columns of what an engine needs, and the collector of cyclic garbage rests.
 Owns only that loop. Started by `commands` as `python -m tests.bench.rivals.floor BOOTSTRAP GROUP TOPIC`.
 """
 
@@ -11,34 +11,29 @@ import gc
 import signal
 import sys
 
-import msgspec
 from aiokafka import AIOKafkaConsumer
 from aiokafka.consumer import fetcher
 
-from agents.worker.client.thread import WholeBatches
+from agents.kafka.record_index import values_of, whole
+from agents.worker.client import thread
+from agents.worker.client.batch_index import RawRecords
+from schemas.event_columns import read_events
+from schemas.native.library import load
+from schemas.sources import BUILT_IN
 
 _COMMIT_INTERVAL_S = 0.2  # it would have read everything before its second commit
 
 
-class UsageEvent(msgspec.Struct, gc=False):
-    """The fields that an engine needs of an event."""
-
-    id: str
-    account_id: str
-    time: int
-    user_id: str = ""
-    count: int = 1
-
-
 async def consume(bootstrap: str, group: str, topic: str) -> None:
     """Read and parse until SIGTERM, committing five times a second."""
-    fetcher.PartitionRecords = WholeBatches
+    thread._this_thread.library = load()
+    fetcher.PartitionRecords, fetcher.MemoryRecords = thread.WholeBatches, RawRecords
     gc.freeze()
     gc.disable()
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, ended.set)
-    decoder = msgspec.json.Decoder(UsageEvent)
+    source = BUILT_IN["product-usage"]
     consumer = AIOKafkaConsumer(
         topic,
         bootstrap_servers=bootstrap,
@@ -53,7 +48,7 @@ async def consume(bootstrap: str, group: str, topic: str) -> None:
         pending = False
         while not ended.is_set():
             for records in (await consumer.getmany(timeout_ms=200)).values():
-                decoder.decode_lines(b"\n".join([record.value for record in records]))
+                read_events(source, values_of(whole(records)))
                 pending = True
             if pending and loop.time() - committed_at >= _COMMIT_INTERVAL_S:
                 await consumer.commit()
