@@ -289,7 +289,6 @@ def test_every_exported_metric_is_on_a_dashboard() -> None:
     families = {re.sub(r"_(sum|count)$", "_bucket", name) for name in exported(Telemetry(BUILT_IN).registry)}
     for_the_demo_and_tests = {"vitals_events_settled", "vitals_dedup_horizon_timestamp_seconds"}
     of_what_few_run = {"vitals_peers_timestamp_seconds", "vitals_shadow_accounts"}
-    of_what_few_run |= {"vitals_standby_lag_records", "vitals_standby_rows"}
     of_every_process = {name for name in families if name.startswith("process_")}
     assert families - shown - of_every_process == for_the_demo_and_tests | of_what_few_run
 
