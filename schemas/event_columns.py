@@ -102,10 +102,6 @@ class EventColumns(Sequence[Event]):
         """The native library."""
         return self._reader.library
 
-    def has(self, field: str) -> bool:
-        """Whether a field is among the columns."""
-        return field in self._reader.slots
-
     def is_number(self, field: str) -> bool:
         """Whether a field has numbers; else it has texts."""
         return field in self._reader.numbers
@@ -145,11 +141,6 @@ def read_events(source: Source, values: Sequence[bytes | None] | Spans, properti
     accepted[[reject.position for reject in rejects]] = False
     accepted_indexes = np.flatnonzero(accepted)
     return Decoded(events.take(accepted_indexes), accepted_indexes, rejects)
-
-
-def is_native(source: Source) -> bool:
-    """Whether events of a source are read as columns, if no properties of theirs are asked for."""
-    return _reader_of(source, ()) is not None
 
 
 @lru_cache(_MOST_READERS)

@@ -2,8 +2,8 @@
 
 Owns loading it and the memory that calls are given: every array is made here, with the length that the library writes.
 The library is beside this file where it was built: by `make setup`, or in a wheel that was built where cargo is
-installed. Called by `schemas.event_columns`, `stream.accounts.index`, `stream.ingest.batch` and
-`stream.plan.column_fields`.
+installed. Called by `agents.worker.client.batch_index`, `schemas.event_columns`, `stream.accounts.index`,
+`stream.ingest.batch` and `stream.plan.column_fields`.
 """
 
 from __future__ import annotations

@@ -6,13 +6,16 @@ their attributes, and their values put into the arrays. Called by `stream.plan.e
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.event_columns import EventColumns
 from schemas.native.library import hash_texts, match_texts
 from stream.columns.hash_index import Hashes
-from stream.plan.fields import Amounts, Fields
+from stream.plan.fields import Amounts, Fields, T
 
 
 class ColumnFields(Fields):
@@ -42,12 +45,7 @@ class ColumnFields(Fields):
     def _codes(self, field: str) -> NDArray[np.intp]:
         vocabulary, texts = self.vocabularies[field], self._columns.texts(field)
         codes = match_texts(self._columns.library, texts, vocabulary.words()).astype(np.intp, copy=False)
-        default = self.source.defaults.get(field)
-        if default is not None:
-            codes[texts.starts < 0] = vocabulary[default]
-        if self._others is not None:
-            codes[self._other_indexes] = self._others.codes(field)
-        return codes
+        return self._complete(codes, field, texts.starts < 0, vocabulary.__getitem__, Fields.codes)
 
     def hashes(self, field: str) -> Hashes:
         """The hash of each value of a text field, uint64 (k,); 0 without a value."""
@@ -56,12 +54,7 @@ class ColumnFields(Fields):
     def _hashes(self, field: str) -> Hashes:
         texts = self._columns.texts(field)
         hashes = hash_texts(self._columns.library, texts)
-        default = self.source.defaults.get(field)
-        if default is not None:
-            hashes[texts.starts < 0] = self.hash_cache[default]
-        if self._others is not None:
-            hashes[self._other_indexes] = self._others.hashes(field)
-        return hashes
+        return self._complete(hashes, field, texts.starts < 0, self.hash_cache.__getitem__, Fields.hashes)
 
     def numbers(self, field: str) -> Amounts:
         """The values of a number field, float64 (k,); NaN without a value."""
@@ -69,12 +62,23 @@ class ColumnFields(Fields):
 
     def _numbers(self, field: str) -> Amounts:
         numbers = self._columns.numbers(field)
+        return self._complete(numbers, field, np.isnan(numbers), float, Fields.numbers)
+
+    def _complete(
+        self,
+        values: NDArray[T],
+        field: str,
+        missing: NDArray[np.bool_],
+        of_default: Callable[[Any], Any],
+        of_events: Callable[[Fields, str], NDArray[T]],
+    ) -> NDArray[T]:
+        """The values with that of the field's default where it is missing, and those of events outside the columns."""
         default = self.source.defaults.get(field)
-        if default is not None and np.count_nonzero(absent := np.isnan(numbers)):
-            numbers[absent] = default
+        if default is not None:
+            values[missing] = of_default(default)
         if self._others is not None:
-            numbers[self._other_indexes] = self._others.numbers(field)
-        return numbers
+            values[self._other_indexes] = of_events(self._others, field)
+        return values
 
     def exists(self, field: str) -> NDArray[np.bool_]:
         """Which events have a value in a field, bool (k,)."""

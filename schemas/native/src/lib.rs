@@ -17,6 +17,20 @@ use std::slice::{from_raw_parts, from_raw_parts_mut};
 use event::{EventSchema, Output};
 use texts::{Rows, Spans};
 
+/// Texts as the caller passes them.
+///
+/// # Safety
+/// `buffer` points to `length` bytes, `starts` and `ends` to `count` numbers, and all live as long as what is returned.
+unsafe fn spans_of<'a>(
+    buffer: *const u8,
+    length: usize,
+    starts: *const i64,
+    ends: *const i64,
+    count: usize,
+) -> Spans<'a> {
+    Spans::new(from_raw_parts(buffer, length), from_raw_parts(starts, count), from_raw_parts(ends, count))
+}
+
 /// Compile the description of an event type. Null when it cannot be read.
 ///
 /// # Safety
@@ -58,7 +72,7 @@ pub unsafe extern "C" fn events_read(
     numbers: *mut f64,
 ) -> usize {
     let schema = &mut *schema;
-    let records = Spans::new(from_raw_parts(buffer, length), from_raw_parts(starts, count), from_raw_parts(ends, count));
+    let records = spans_of(buffer, length, starts, ends, count);
     let mut output = Output {
         count,
         times: from_raw_parts_mut(times, count),
@@ -87,7 +101,7 @@ pub unsafe extern "C" fn texts_hash(
     count: usize,
     hashes: *mut u64,
 ) {
-    let texts = Spans::new(from_raw_parts(buffer, length), from_raw_parts(starts, count), from_raw_parts(ends, count));
+    let texts = spans_of(buffer, length, starts, ends, count);
     texts::hash_all(&texts, from_raw_parts_mut(hashes, count));
 }
 
@@ -109,7 +123,7 @@ pub unsafe extern "C" fn texts_match(
     words_count: usize,
     codes: *mut i64,
 ) {
-    let texts = Spans::new(from_raw_parts(buffer, length), from_raw_parts(starts, count), from_raw_parts(ends, count));
+    let texts = spans_of(buffer, length, starts, ends, count);
     let words = texts::split(from_raw_parts(words, words_length), from_raw_parts(word_ends, words_count));
     texts::match_all(&texts, &words, from_raw_parts_mut(codes, count));
 }
@@ -143,7 +157,7 @@ pub unsafe extern "C" fn rows_put(
     count: usize,
     values: *const i64,
 ) {
-    let names = Spans::new(from_raw_parts(buffer, length), from_raw_parts(starts, count), from_raw_parts(ends, count));
+    let names = spans_of(buffer, length, starts, ends, count);
     (*rows).put_all(&names, from_raw_parts(values, count));
 }
 
@@ -170,7 +184,7 @@ pub unsafe extern "C" fn rows_get(
     count: usize,
     output: *mut i64,
 ) -> usize {
-    let names = Spans::new(from_raw_parts(buffer, length), from_raw_parts(starts, count), from_raw_parts(ends, count));
+    let names = spans_of(buffer, length, starts, ends, count);
     (*rows).get_all(&names, from_raw_parts_mut(output, count))
 }
 

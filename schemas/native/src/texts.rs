@@ -1,7 +1,6 @@
 //! Texts as spans of a buffer: their hashes, the words that they are, and the rows of accounts that they name.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::hash::xxh3_64;
 
@@ -72,25 +71,11 @@ pub fn match_all(texts: &Spans, words: &[&[u8]], codes: &mut [i64]) {
     }
 }
 
-/// XXH3 as the hash of a table: its keys are account ids, which strangers choose, but equal hashes only make it slow.
-#[derive(Default)]
-pub struct Xxh3Hasher(u64);
-
-impl Hasher for Xxh3Hasher {
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 ^= xxh3_64(bytes);
-    }
-
-    fn write_usize(&mut self, _length: usize) {}
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
 /// The row of each account id that was asked for, as it is written in records.
+///
+/// With the standard library's hash, which nobody can predict: strangers choose account ids.
 #[derive(Default)]
-pub struct Rows(HashMap<Box<[u8]>, i64, BuildHasherDefault<Xxh3Hasher>>);
+pub struct Rows(HashMap<Box<[u8]>, i64>);
 
 impl Rows {
     pub fn put_all(&mut self, names: &Spans, rows: &[i64]) {

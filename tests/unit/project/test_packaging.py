@@ -141,7 +141,7 @@ def test_without_cargo_a_wheel_for_every_platform_is_built(tmp_path: Path, cargo
     copied = [ROOT / name for name in ("pyproject.toml", "README.md", "LICENSE", PACKAGE, *MOVED, "deploy")]
     checkout = tmp_path / "checkout"
     checkout.mkdir()
-    ignore = shutil.ignore_patterns("__pycache__", "vitals_native.lib", "target")
+    ignore = shutil.ignore_patterns("__pycache__", "target")
     for path in copied:
         target = checkout / path.name
         shutil.copytree(path, target, ignore=ignore) if path.is_dir() else shutil.copy2(path, target)
