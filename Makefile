@@ -9,8 +9,8 @@ PYTHON ?= python3 python3.13 python3.12 python3.11
 # The tests start hundreds of processes: without files of bytecode each compiles the project again, for 0.4 s.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Programs that the tests, and the build before them, run beside Java 17, as command=Debian package.
-PROGRAMS := cargo=cargo chromium-headless-shell=chromium-headless-shell mvn=maven npm=npm redis-server=redis-server promtool=prometheus prometheus-alertmanager=prometheus-alertmanager kcat=kcat faketime=faketime
+# Programs that the tests run beside Java 17 and cargo, as command=Debian package.
+PROGRAMS := chromium-headless-shell=chromium-headless-shell mvn=maven npm=npm redis-server=redis-server promtool=prometheus prometheus-alertmanager=prometheus-alertmanager kcat=kcat faketime=faketime
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -21,9 +21,18 @@ NATIVE := schemas/native/vitals_native.lib
 
 # Prints the Debian names of missing packages, then installs them or prints the command that does.
 define CHECK_PROGRAMS
+# The first cargo in PATH may be that of a rustup without a toolchain; deploy/wheel/native.py tries each, too.
+cargo_works() {
+  local cargo
+  for cargo in $$(type -ap cargo); do
+    if PATH="$${cargo%/*}:$$PATH" cargo --version >/dev/null 2>&1; then return; fi
+  done
+  return 1
+}
 missing() {
   release=$$(java -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p') || true
   [ "$${release:-0}" -ge 17 ] || printf ' openjdk-17-jre-headless'
+  cargo_works || printf ' cargo'
   for program in $$PROGRAMS; do
     command -v "$${program%%=*}" >/dev/null || printf ' %s' "$${program#*=}"
   done
@@ -33,7 +42,7 @@ packages=$$(missing)
 if [ "$$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
   echo "The tests run real programs, and these packages are missing:$$packages. On Debian or Ubuntu:" >&2
   echo "  sudo apt-get update && sudo apt-get install --yes --no-install-recommends$$packages" >&2
-  echo "Elsewhere, put java (17 or newer) and these commands into PATH: $$(sed 's/=[^ ]*//g' <<<"$$PROGRAMS")" >&2
+  echo "Elsewhere, put java (17 or newer), cargo (1.63 or newer) and these commands into PATH: $$(sed 's/=[^ ]*//g' <<<"$$PROGRAMS")" >&2
   exit 1
 fi
 echo "Installing what the tests need:$$packages" >&2
@@ -91,6 +100,7 @@ PARALLEL = --numprocesses $(PROCESSES) --dist loadgroup --no-loadscope-reorder
 # changed. `make search` draws others.
 test: export PYTHONHASHSEED = 0
 test: system setup check ## Run what CI runs: make check, then every test, with a real Kafka and a browser
+	@[ -e $(NATIVE) ] || { echo "The tests need $(NATIVE): make setup says why it was not built." >&2; exit 1; }
 	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 search: setup ## Run the property tests with new random examples

@@ -5,6 +5,7 @@ Owns the command of cargo. Called by `make setup`, and by the hook that builds t
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -34,13 +35,38 @@ def build(root: Path) -> Path | None:
     return root / LIBRARY
 
 
+def environment() -> dict[str, str] | None:
+    """Return the environment in which cargo works; None where it does not.
+
+    The first cargo in `PATH` may be that of a rustup without a toolchain, before one that works; cargo looks for `rustc`
+    in `PATH`, so the folder of the cargo that works becomes its first.
+    """
+    path = os.environ.get("PATH", os.defpath)
+    for folder in path.split(os.pathsep):
+        cargo = shutil.which("cargo", path=folder)
+        if cargo is not None:
+            tried = {**os.environ, "PATH": os.pathsep.join([folder, path])}
+            if subprocess.run([cargo, "--version"], env=tried, check=False, capture_output=True).returncode == 0:
+                return tried
+    return None
+
+
 def _run_cargo(root: Path) -> str | None:
     """Compile the crate; return why it was not done, None where it was."""
-    cargo = shutil.which("cargo")
-    if cargo is None:
-        return "cargo (Rust 1.63 or newer) is not installed"
-    command = [cargo, "build", "--release", "--offline", "--quiet", "--manifest-path", str(root / CRATE / "Cargo.toml")]
-    done = subprocess.run([*command, "--target-dir", str(root / _TARGET)], check=False, capture_output=True, text=True)
+    working = environment()
+    if working is None:
+        return "cargo (Rust 1.63 or newer) is not installed, or has no toolchain"
+    command = [
+        "cargo",
+        "build",
+        "--release",
+        "--offline",
+        "--quiet",
+        "--manifest-path",
+        str(root / CRATE / "Cargo.toml"),
+    ]
+    command += ["--target-dir", str(root / _TARGET)]
+    done = subprocess.run(command, env=working, check=False, capture_output=True, text=True)
     return f"{done.stderr}\ncargo failed" if done.returncode else None
 
 
