@@ -38,8 +38,8 @@ def build(root: Path) -> Path | None:
 def environment() -> dict[str, str] | None:
     """Return the environment in which cargo works; None where it does not.
 
-    The first cargo in `PATH` may be that of a rustup without a toolchain, before one that works; cargo looks for `rustc`
-    in `PATH`, so the folder of the cargo that works becomes its first.
+    The first cargo in `PATH` may be that of a rustup without a toolchain, before one that works; cargo looks for
+    `rustc` in `PATH`, so the folder of the cargo that works becomes its first.
     """
     path = os.environ.get("PATH", os.defpath)
     for folder in path.split(os.pathsep):
