@@ -113,7 +113,7 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
         yield reader
 
 
-@pytest.mark.timeout(600)  # an environment of its own is made and filled
+@pytest.mark.timeout(900)  # an environment of its own is made and filled
 def test_every_command_of_the_tutorial_prints_what_the_page_shows(reader: Reader) -> None:
     assert reader.follow(FILE_PAGE) >= 10
     assert reader.follow(LIVE_PAGE) >= 10

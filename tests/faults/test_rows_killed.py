@@ -32,7 +32,7 @@ pytestmark = pytest.mark.broker
 
 ACCOUNTS = [f"acct-{number}" for number in range(40)]
 ERASED = ACCOUNTS[7]
-SLICES = 5
+SLICES = 3
 IN_A_SLICE = 600
 
 Rows = dict[bytes, dict[tuple[str, int], set[bytes]]]

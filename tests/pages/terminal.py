@@ -51,7 +51,7 @@ class TerminalError(AssertionError):
 class Terminal:
     """One terminal; as a context manager it hangs up on exit."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, str], patience_s: float = 240.0) -> None:
+    def __init__(self, folder: Path, environment: Mapping[str, str], patience_s: float = 480.0) -> None:
         """Open it in `folder`. A command that takes longer than `patience_s` seconds is an error."""
         self._patience_s = patience_s
         self._output = ""

@@ -23,8 +23,8 @@ from tests.simulation.virtual_loop import DeadlockError, run
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SEEDS = 80
-_A_TEST = 20
+SEEDS = 40
+_A_TEST = 10
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, _A_TEST))

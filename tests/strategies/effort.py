@@ -1,4 +1,4 @@
-"""How many examples a property test tries: a quarter in `make test`, all of them in `make search`.
+"""How many examples a property test tries: an eighth in `make test`, all of them in `make search`.
 
 `make test` draws the same examples in every run, so more of them find nothing new there; `make search` draws others.
 """
@@ -14,4 +14,4 @@ EXAMPLES = 40
 
 def examples(count: int) -> int:
     """Return how many of `count` examples the profile of this run tries."""
-    return count if PROFILE == "search" else max(4, count // 4)
+    return count if PROFILE == "search" else max(4, count // 8)

@@ -22,7 +22,7 @@ IGNORES_OFFSETS = Path(__file__).parents[1] / "faults" / "worker_without_applied
 
 
 @pytest.mark.broker
-@pytest.mark.parametrize("seed", [14, 16])
+@pytest.mark.parametrize("seed", [14, pytest.param(16, marks=pytest.mark.faults)])
 def test_a_round_ends_as_the_oracle_says(
     tmp_path: Path, record_property: Callable[[str, object], None], seed: int
 ) -> None:
