@@ -87,8 +87,7 @@ class Processor:
         accounts is published some at a time.
         """
         self._most_at_once = most_at_once
-        self.plan = plan
-        self._sources = plan.sources
+        self.plan, self._sources = plan, plan.sources
         self._index_of = {topic: index for index, topic in enumerate(plan.sources.topics)}
         self._candidate = candidate
         self._properties = united(each.properties for each in (plan, candidate) if each is not None)
@@ -170,6 +169,7 @@ class Processor:
         return {
             TP(self._sources.topics[source_index], partition)
             for partition, task in self.tasks.items()
+            if task.arrived or task.merge
             for source_index, count in enumerate(task.merge.waiting)
             if count + sum(map(len, task.arrived.get(source_index, ()))) >= WAITING_LIMIT
         }
@@ -247,8 +247,8 @@ class Processor:
             return []
         if not (released := task.after_merge):
             self._absorb(task)
-            ends = [self._end(task, source_index) for source_index in range(len(self._sources.inputs))]
-            released = task.merge.release(lambda source_index: self._lags(task, source_index, ends[source_index]))
+        ends = task.ends = [self._end(task, source_index) for source_index in range(len(self._sources.inputs))]
+        released = released or task.merge.release(lambda index: self._lags(task, index, ends[index]))
         batches, task.after_merge = until_merge(released, self._sources)
         return batches
 
@@ -258,6 +258,8 @@ class Processor:
         while task.state is TaskState.RUNNING and (batches := self._release(task)):
             self._step(task, batches)
             await self._turn(task)
+            if not task.waits:
+                break
 
     async def _turn(self, task: PartitionTask) -> None:
         """Let what was published get on its way, and others have their turn."""
@@ -326,9 +328,9 @@ class Processor:
         }
 
     def _enter(self, task: PartitionTask) -> None:
-        if task.mode is Mode.HEAD and sum(self.lag(task).values()) > self._settings.catch_up_lag:
+        if task.mode is Mode.HEAD and (behind := task.behind) > self._settings.catch_up_lag:
             task.mode = Mode.EXACT if self._settings.catch_up == "exact" else Mode.CONFLATED
-            log.info("catching_up", partition=task.partition, mode=task.mode.value, lag=sum(self.lag(task).values()))
+            log.info("catching_up", partition=task.partition, mode=task.mode.value, lag=behind)
 
     def _leave(self, task: PartitionTask) -> None:
         if task.mode is Mode.HEAD or sum(self.lag(task).values()) > self._settings.catch_up_lag // 10:
