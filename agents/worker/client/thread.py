@@ -28,7 +28,7 @@ from agents.kafka.record_index import RecordIndex
 from agents.process.errors import error_text
 from agents.worker.client.batch_index import FEWEST_BYTES, RawRecords, batches_of, index_of
 from agents.worker.client.connections import Connections
-from agents.worker.client.fetch_session import in_sessions
+from agents.worker.client.fetch_session import Fetch, in_sessions
 from agents.worker.client.gathering import LONGEST_MS, PERIOD_S, BusyTime, next_wait_ms
 from agents.worker.client.look_up import look_up
 from agents.worker.commit.lease import Lease
@@ -133,6 +133,21 @@ class WholeBatches(fetcher.PartitionRecords):
         return batch.producer_id in self._aborted_producers
 
 
+def handing_out_first(fetches: Any, fetch: Fetch) -> Fetch:
+    """`fetch`, after which whoever waits for records gets them before aiokafka looks for what to fetch next.
+
+    Else it looks twice: first in vain, since what has come was not taken yet.
+    """
+
+    async def fetch_and_hand_out(assignment: Any, node_id: int, request: Any) -> bool:
+        if has_records := await fetch(assignment, node_id, request):
+            for waiter in list(fetches._fetch_waiters):
+                fetches._notify(waiter)
+        return has_records
+
+    return fetch_and_hand_out
+
+
 class LeasedThread(driver.AIOKafkaConsumerThread):
     """Faust's consumer thread; every heartbeat that the group answers renews the lease."""
 
@@ -156,7 +171,7 @@ class LeasedThread(driver.AIOKafkaConsumerThread):
         await look_up("start the consumer", self._start)
         consumer: Any = self._ensure_consumer()
         fetches = consumer._fetcher
-        fetches._proc_fetch_request = in_sessions(fetches._proc_fetch_request)
+        fetches._proc_fetch_request = handing_out_first(fetches, in_sessions(fetches._proc_fetch_request))
         self._gathering = asyncio.ensure_future(self._gather(fetches))
         coordinator = consumer._coordinator
         heartbeat = coordinator._do_heartbeat

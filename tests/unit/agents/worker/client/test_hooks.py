@@ -396,6 +396,12 @@ USED = [
         "each fetch names all partitions of the worker, and so does its answer: 0.45 ms each",
         ("assignment", "node_id", "request"),
     ),
+    *(
+        Hook(
+            fetcher.Fetcher, name, fetcher.Fetcher._fetch_requests_routine, "two looks for what to fetch instead of one"
+        )
+        for name in ("_fetch_waiters", "_notify")
+    ),
     Hook(FetchRequest, "_topics", FetchRequest.build, "a session asks for the wrong partitions"),
     *(
         Hook(TopicPartitionState, name, fetcher.Fetcher._proc_fetch_request, "a session goes on after a lost answer")
