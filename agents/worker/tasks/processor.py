@@ -87,7 +87,8 @@ class Processor:
         accounts is published some at a time.
         """
         self._most_at_once = most_at_once
-        self.plan, self._sources = plan, plan.sources
+        self.plan = plan
+        self._sources = plan.sources
         self._index_of = {topic: index for index, topic in enumerate(plan.sources.topics)}
         self._candidate = candidate
         self._properties = united(each.properties for each in (plan, candidate) if each is not None)
@@ -151,8 +152,7 @@ class Processor:
 
     def close(self, partition: int) -> None:
         """Close the task of a partition, if there is one, and drop what it has put in the outbox, in any case."""
-        task = self.tasks.pop(partition, None)
-        if task is not None:
+        if (task := self.tasks.pop(partition, None)) is not None:
             task.close()
         self._outbox.drop(partition)
 
