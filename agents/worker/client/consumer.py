@@ -25,6 +25,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from faust.types.transports import ConsumerCallback
 from faust.types.tuples import Message
+from mode.services import WaitResults
 
 from agents.kafka.record_index import whole
 from agents.worker.client.acknowledged import Acknowledged
@@ -196,6 +197,30 @@ class BatchConsumer(SingleRecords):
             # Faust drops records that it has read before, and counts as read what it dropped in a rebalance.
             self._read_offset[tp] = None
             yield tp, self._bundle(Records(tp, unpacked, span.start, span.end))
+
+    async def sleep(self, n: Any) -> None:
+        """Sleep; for no time at all without the task that mode makes, since Faust does so before every fetch."""
+        await (super().sleep(n) if n else asyncio.sleep(0))
+
+    async def wait_first(self, *coros: Any, timeout: Any = None) -> WaitResults:  # noqa: ASYNC109 -- mode's signature
+        """Wait for the first that ends; where that is the first of all, at once, without a task for each of them.
+
+        Faust waits so until a message is in the queue of an agent, which nearly always has room.
+        """
+        if not asyncio.iscoroutine(coros[0]):
+            return await super().wait_first(*coros, timeout=timeout)
+        first = asyncio.ensure_future(coros[0])
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            first.cancel()
+            raise
+        if not first.done() or self.should_stop:
+            return await super().wait_first(first, *coros[1:], timeout=timeout)
+        for other in coros[1:]:
+            if asyncio.iscoroutine(other):
+                other.close()
+        return WaitResults([coros[0]], [first.result()], False)  # noqa: FBT003 -- mode's
 
     async def rejoin(self) -> None:
         """Ask the group for a new assignment."""

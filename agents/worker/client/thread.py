@@ -22,11 +22,13 @@ from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
+from mode.utils.futures import maybe_set_exception, maybe_set_result
 
 from agents.kafka.record_index import RecordIndex
 from agents.process.errors import error_text
 from agents.worker.client.batch_index import FEWEST_BYTES, RawRecords, batches_of, index_of
 from agents.worker.client.connections import Connections
+from agents.worker.client.fetch_session import Fetch, in_sessions
 from agents.worker.client.gathering import LONGEST_MS, PERIOD_S, BusyTime, next_wait_ms
 from agents.worker.client.look_up import look_up
 from agents.worker.commit.lease import Lease
@@ -131,6 +133,21 @@ class WholeBatches(fetcher.PartitionRecords):
         return batch.producer_id in self._aborted_producers
 
 
+def handing_out_first(fetches: Any, fetch: Fetch) -> Fetch:
+    """`fetch`, after which whoever waits for records gets them before aiokafka looks for what to fetch next.
+
+    Else it looks twice: first in vain, since what has come was not taken yet.
+    """
+
+    async def fetch_and_hand_out(assignment: Any, node_id: int, request: Any) -> bool:
+        if has_records := await fetch(assignment, node_id, request):
+            for waiter in list(fetches._fetch_waiters):
+                fetches._notify(waiter)
+        return has_records
+
+    return fetch_and_hand_out
+
+
 class LeasedThread(driver.AIOKafkaConsumerThread):
     """Faust's consumer thread; every heartbeat that the group answers renews the lease."""
 
@@ -141,6 +158,7 @@ class LeasedThread(driver.AIOKafkaConsumerThread):
         self.spans: dict[Any, Span] = {}
         """Last span of each partition that the consumer has not taken yet."""
         self._connections: Connections | None = None
+        self._fetching: set[asyncio.Task[None]] = set()
         self._gathering: asyncio.Future[None]
         """Ends with the thread."""
         super().__init__(*positional, **named)
@@ -152,7 +170,9 @@ class LeasedThread(driver.AIOKafkaConsumerThread):
         fetcher.PartitionRecords, fetcher.MemoryRecords = WholeBatches, RawRecords
         await look_up("start the consumer", self._start)
         consumer: Any = self._ensure_consumer()
-        self._gathering = asyncio.ensure_future(self._gather(consumer._fetcher))
+        fetches = consumer._fetcher
+        fetches._proc_fetch_request = handing_out_first(fetches, in_sessions(fetches._proc_fetch_request))
+        self._gathering = asyncio.ensure_future(self._gather(fetches))
         coordinator = consumer._coordinator
         heartbeat = coordinator._do_heartbeat
 
@@ -199,6 +219,29 @@ class LeasedThread(driver.AIOKafkaConsumerThread):
             wait_ms = next_wait_ms(wait_ms, busy.share())
             fetches._fetch_max_wait_ms = round(wait_ms or LONGEST_MS)
             fetches._fetch_min_bytes = FETCH_BYTES if wait_ms else 1
+
+    async def getmany(self, active_partitions: Any, timeout: float) -> Mapping[TP, list[Any]]:  # noqa: ASYNC109 -- Faust's signature
+        """Return what was fetched of these partitions, or of all.
+
+        Faust hands such a call over through a queue whose worker makes four tasks before it runs.
+        """
+        fetched: asyncio.Future[Mapping[TP, list[Any]]] = self.parent_loop.create_future()
+        self.thread_loop.call_soon_threadsafe(self._begin_fetch, fetched, active_partitions, timeout)
+        return await fetched
+
+    def _begin_fetch(self, fetched: asyncio.Future[Any], active_partitions: Any, timeout: float) -> None:
+        task = self.thread_loop.create_task(self._fetch_into(fetched, active_partitions, timeout))
+        self._fetching.add(task)
+        task.add_done_callback(self._fetching.discard)
+
+    async def _fetch_into(self, fetched: asyncio.Future[Any], active_partitions: Any, wait_s: float) -> None:
+        try:
+            consumer: Any = self._ensure_consumer()
+            records = await self._fetch_records(consumer, active_partitions, timeout=wait_s)
+        except BaseException as error:  # noqa: BLE001 -- whatever it is, it is raised where the records are waited for
+            self.parent_loop.call_soon_threadsafe(maybe_set_exception, fetched, error)
+        else:
+            self.parent_loop.call_soon_threadsafe(maybe_set_result, fetched, records)
 
     async def _start(self) -> None:
         """Make the consumer and connect it; one that finds no broker is closed, and the error is raised."""

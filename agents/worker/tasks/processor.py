@@ -152,8 +152,7 @@ class Processor:
 
     def close(self, partition: int) -> None:
         """Close the task of a partition, if there is one, and drop what it has put in the outbox, in any case."""
-        task = self.tasks.pop(partition, None)
-        if task is not None:
+        if (task := self.tasks.pop(partition, None)) is not None:
             task.close()
         self._outbox.drop(partition)
 
@@ -170,6 +169,7 @@ class Processor:
         return {
             TP(self._sources.topics[source_index], partition)
             for partition, task in self.tasks.items()
+            if task.arrived or task.merge
             for source_index, count in enumerate(task.merge.waiting)
             if count + sum(map(len, task.arrived.get(source_index, ()))) >= WAITING_LIMIT
         }
@@ -247,8 +247,8 @@ class Processor:
             return []
         if not (released := task.after_merge):
             self._absorb(task)
-            ends = [self._end(task, source_index) for source_index in range(len(self._sources.inputs))]
-            released = task.merge.release(lambda source_index: self._lags(task, source_index, ends[source_index]))
+        ends = task.ends = [self._end(task, source_index) for source_index in range(len(self._sources.inputs))]
+        released = released or task.merge.release(lambda index: self._lags(task, index, ends[index]))
         batches, task.after_merge = until_merge(released, self._sources)
         return batches
 
@@ -258,6 +258,8 @@ class Processor:
         while task.state is TaskState.RUNNING and (batches := self._release(task)):
             self._step(task, batches)
             await self._turn(task)
+            if not task.waits:
+                break
 
     async def _turn(self, task: PartitionTask) -> None:
         """Let what was published get on its way, and others have their turn."""
@@ -326,9 +328,9 @@ class Processor:
         }
 
     def _enter(self, task: PartitionTask) -> None:
-        if task.mode is Mode.HEAD and sum(self.lag(task).values()) > self._settings.catch_up_lag:
+        if task.mode is Mode.HEAD and (behind := task.behind) > self._settings.catch_up_lag:
             task.mode = Mode.EXACT if self._settings.catch_up == "exact" else Mode.CONFLATED
-            log.info("catching_up", partition=task.partition, mode=task.mode.value, lag=sum(self.lag(task).values()))
+            log.info("catching_up", partition=task.partition, mode=task.mode.value, lag=behind)
 
     def _leave(self, task: PartitionTask) -> None:
         if task.mode is Mode.HEAD or sum(self.lag(task).values()) > self._settings.catch_up_lag // 10:

@@ -71,6 +71,8 @@ class PartitionTask:
     """Whether to commit as soon as nothing lags: catching up is over, and a crash now would repeat much of it."""
     changed: bool = False
     """Whether something happened since the last commit."""
+    ends: list[int | None] = field(default_factory=list)
+    """Where each input ended when records were released last; None where that was not known."""
 
     def __post_init__(self) -> None:
         """Begin without records."""
@@ -172,6 +174,17 @@ class PartitionTask:
         if self.state is not state:
             message = f"task {self.partition} is {self.state.value}, not {state.value}"
             raise TaskStateError(message)
+
+    @property
+    def waits(self) -> bool:
+        """Whether records wait to be applied, or the merge for a source; else no step can follow."""
+        return bool(self.arrived or self.merge or self.after_merge or self.blocked_since)
+
+    @property
+    def behind(self) -> int:
+        """How many records on the broker were not applied when records were released last."""
+        position, ends = self.engine.position, zip(self.sources.inputs, self.ends, strict=True)
+        return sum(max(0, (end or 0) - position[name]) for name, end in ends)
 
     # -- progress -----------------------------------------------------------------------------------------------------
 

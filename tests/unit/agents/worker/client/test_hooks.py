@@ -20,8 +20,12 @@ import mode
 import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.client import AIOKafkaClient
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.consumer import fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.consumer.subscription_state import TopicPartitionState
+from aiokafka.protocol.api import Request, RequestStruct
+from aiokafka.protocol.fetch import FetchRequest
 from faust import App, Table
 from faust.assignor.partition_assignor import PartitionAssignor
 from faust.stores import memory
@@ -34,6 +38,7 @@ from faust.transport.drivers import aiokafka as driver
 from mode.threads import QueueServiceThread, ServiceThread
 
 from agents.worker.client.consumer import BatchConsumer, BatchTransport
+from agents.worker.client.fetch_session import SessionRequest
 from agents.worker.client.single_records import SingleRecords
 from agents.worker.client.store import EngineStore, EngineTable, Tables
 from agents.worker.client.thread import LeasedThread, WholeBatches
@@ -224,6 +229,33 @@ OVERRIDDEN = [
         LeasedThread,
     ),
     Hook(
+        Thread,
+        "getmany",
+        faust_consumer.ThreadDelegateConsumer._getmany,
+        "a fetch is handed over through a queue that makes four tasks for it: 0.2 ms each",
+        ("active_partitions", "timeout"),
+        LeasedThread,
+    ),
+    *(
+        Hook(
+            mode.Service,
+            name,
+            Consumer._drain_messages,
+            "Faust makes six tasks for each fetch and its message: 0.2 ms each",
+            parameters,
+            BatchConsumer,
+        )
+        for name, parameters in (("sleep", ("n",)), ("wait_first", ("coros", "timeout")))
+    ),
+    Hook(
+        FetchRequest,
+        "build",
+        Request.prepare,
+        "each fetch names all partitions of the worker, and so does its answer: 0.45 ms each",
+        ("request_struct_class",),
+        SessionRequest,
+    ),
+    Hook(
         fetcher.PartitionRecords,
         "__iter__",
         None,
@@ -357,6 +389,32 @@ USED = [
     Hook(AIOKafkaConsumer, "_fetcher", AIOKafkaConsumer, "fetches wait 1.5 s for idle partitions"),
     Hook(AIOKafkaConsumer, "_coordinator", AIOKafkaConsumer, "no lease is renewed and nothing is ever written"),
     Hook(AIOKafkaConsumer, "_isolation_level", AIOKafkaConsumer.start, "records of aborted transactions are counted"),
+    Hook(
+        fetcher.Fetcher,
+        "_proc_fetch_request",
+        fetcher.Fetcher._fetch_requests_routine,
+        "each fetch names all partitions of the worker, and so does its answer: 0.45 ms each",
+        ("assignment", "node_id", "request"),
+    ),
+    *(
+        Hook(
+            fetcher.Fetcher, name, fetcher.Fetcher._fetch_requests_routine, "two looks for what to fetch instead of one"
+        )
+        for name in ("_fetch_waiters", "_notify")
+    ),
+    Hook(FetchRequest, "_topics", FetchRequest.build, "a session asks for the wrong partitions"),
+    *(
+        Hook(TopicPartitionState, name, fetcher.Fetcher._proc_fetch_request, "a session goes on after a lost answer")
+        for name in ("highwater", "timestamp")
+    ),
+    Hook(RequestStruct, "RESPONSE_TYPE", AIOKafkaConnection._handle_frame, "a session never sees an answer"),
+    Hook(
+        Thread,
+        "_fetch_records",
+        Thread.getmany,
+        "nothing is fetched",
+        ("consumer", "active_partitions", "timeout", "max_records"),
+    ),
     Hook(fetcher.Fetcher, "_fetch_max_wait_ms", fetcher.Fetcher, "fetches wait 1.5 s for idle partitions"),
     Hook(fetcher.Fetcher, "_fetch_min_bytes", fetcher.Fetcher, "a step for every few records: throughput falls"),
     Hook(
@@ -526,7 +584,11 @@ def test_a_hook_is_overridden_by_a_subclass(hook: Hook) -> None:
 def test_what_is_awaited_is_a_coroutine_and_what_is_called_is_none() -> None:
     coroutines = {hook.name for hook in ALL if hook.parameters is not None and is_async(hook)}
     assert coroutines == {
+        "_fetch_records",
         "_getmany",
+        "_proc_fetch_request",
+        "sleep",
+        "wait_first",
         "_add_gap",
         "_sentinel_task",
         "_update_channels",

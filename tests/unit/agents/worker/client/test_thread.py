@@ -33,7 +33,7 @@ class Consumer:
     def __init__(self, failure: KafkaError | None) -> None:
         self.failure = failure
         self.started = self.closed = False
-        self._fetcher = SimpleNamespace()
+        self._fetcher = SimpleNamespace(_proc_fetch_request=None)
         self._client = SimpleNamespace(_conns={}, _get_conn=None)
         self._coordinator: Any = SimpleNamespace(
             _do_heartbeat=None, _do_rejoin_group=None, _on_join_complete=None, _heartbeat_interval_ms=0, generation=3
