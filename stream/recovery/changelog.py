@@ -37,7 +37,7 @@ from stream.ingest.aggregation import too_late
 from stream.ingest.event_ids import Segment
 from stream.recovery.collected import Namespace
 from stream.recovery.history import HISTORY_KEY, history_record, incomplete_texts, restore_history
-from stream.recovery.newest import Listing
+from stream.recovery.listing import Listing
 from stream.recovery.record_form import (
     AGE,
     PAGE_HEAD,

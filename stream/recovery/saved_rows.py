@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.columns.row_schema import HEADER_BYTES, RowSchema, RowSchemaError, row_schema_of
-from stream.recovery.newest import Listing, cells
+from stream.recovery.listing import Listing
 
 _ROWS_AT_ONCE = 4096
 """They stay in the caches of a processor."""
@@ -52,7 +52,7 @@ class SavedRows:
         """The same of the accounts that have an event: others may be older than the policy, and miss nothing."""
         head = _head_of(row_schema.dtype)
         for begin in range(0, len(self.accounts), _ROWS_AT_ONCE):
-            heads = cells(listing.block, head.itemsize)[listing.starts[begin : begin + _ROWS_AT_ONCE]].view(head)
+            heads = listing.heads(head.itemsize, begin, begin + _ROWS_AT_ONCE).view(head)
             _follow(self.latest, heads)
             _follow(self.latest_with_events, heads[heads["applied"] > 0])
 
@@ -77,15 +77,12 @@ class SavedRows:
     def read(self) -> Iterator[RowsAtOnce]:
         """All rows in order, some at a time."""
         dtype, listing = self.row_schema.dtype, self._listing
-        rows = cells(listing.block, dtype.itemsize)
         longer = np.flatnonzero(listing.lengths > dtype.itemsize)
         for begin in range(0, len(self.accounts), _ROWS_AT_ONCE):
             end = begin + _ROWS_AT_ONCE
-            texts = [
-                (index, listing.value(index)[dtype.itemsize :])
-                for index in longer[np.searchsorted(longer, begin) : np.searchsorted(longer, end)].tolist()
-            ]
-            yield RowsAtOnce(begin, rows[listing.starts[begin:end]].view(dtype), texts)
+            mine = longer[np.searchsorted(longer, begin) : np.searchsorted(longer, end)]
+            texts = list(zip(mine.tolist(), listing.tails(dtype.itemsize, mine), strict=True))
+            yield RowsAtOnce(begin, listing.heads(dtype.itemsize, begin, end).view(dtype), texts)
 
 
 def _head_of(row: np.dtype[np.void]) -> np.dtype[np.void]:
@@ -115,7 +112,7 @@ def rows_by_schema(listing: Listing, row_schemas: dict[bytes, RowSchema]) -> lis
     if len(short):
         first = int(short[0])
         _schema_of(listing.value(first), listing.keys[first], row_schemas)
-    headers = cells(listing.block, HEADER_BYTES)[listing.starts]
+    headers = listing.heads(HEADER_BYTES)
     of_schema = [headers == header for header in _distinct(headers)]
     return [
         SavedRows(_schema_of(headers[first].tobytes(), listing.keys[first], row_schemas), listing.select(chosen))
