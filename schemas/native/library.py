@@ -54,7 +54,7 @@ _ARGUMENTS: Final[dict[str, tuple[Any, list[Any]]]] = {
     "newest_slot": (ctypes.c_int64, [_ADDRESS, ctypes.c_char_p, _COUNT]),
     "newest_length": (ctypes.c_int64, [_ADDRESS, ctypes.c_int64]),
     "newest_list": (None, [_ADDRESS, _ADDRESS]),
-    "newest_keys": (ctypes.c_int64, [*[_ADDRESS] * 2, _COUNT, _ADDRESS, _COUNT]),
+    "newest_keys": (ctypes.c_int64, [*[_ADDRESS] * 2, _COUNT, _COUNT, _ADDRESS, _COUNT]),
     "newest_heads": (ctypes.c_int64, [*[_ADDRESS] * 2, _COUNT, _COUNT, _ADDRESS]),
     "newest_tails": (ctypes.c_int64, [*[_ADDRESS] * 2, _COUNT, _COUNT, _ADDRESS, _COUNT]),
     "records_index": (ctypes.c_int64, [ctypes.c_char_p, _COUNT, *[_ADDRESS] * 3, _COUNT, _ADDRESS, _COUNT]),

@@ -63,13 +63,17 @@ class NewestTable:
         self._library.newest_list(self._table, address(listed))
         return listed
 
-    def keys(self, slots: Positions, lengths: Positions) -> bytes:
-        """The keys of slots (k,), of these lengths (k,), one behind the other."""
-        output = np.empty(int(lengths.sum()), dtype=np.uint8)
+    def keys(self, slots: Positions, lengths: Positions, skip: int = 0) -> tuple[bytes, list[int]]:
+        """What follows the first bytes of the keys of slots (k,), one behind the other, and both ends of all, (k + 1,).
+
+        The keys have these lengths (k,).
+        """
+        bounds = np.concatenate(([0], np.cumsum(np.maximum(lengths - skip, 0)))).tolist()
+        output = np.empty(bounds[-1], dtype=np.uint8)
         slots = np.ascontiguousarray(slots)
-        done = self._library.newest_keys(self._table, address(slots), len(slots), address(output), len(output))
+        done = self._library.newest_keys(self._table, address(slots), len(slots), skip, address(output), len(output))
         _require(done)
-        return output.tobytes()
+        return output.tobytes(), bounds
 
     def heads(self, slots: Positions, width: int) -> NDArray[np.void]:
         """The first `width` bytes, at least one, of the values of slots (k,), which are as long at least; (k,)."""

@@ -81,7 +81,8 @@ class Namespace(Mapping[bytes, bytes]):
 
     def tags(self) -> set[bytes]:
         """The first byte of all keys."""
-        return {key[:1] for key in (*self.others, *islice(self.rows, 1), *islice(self.pages, 1))}
+        of_many = [tag for tag, records in ((b"r", self.rows), (b"p", self.pages)) if len(records)]
+        return {*of_many, *(key[:1] for key in self.others)}
 
     def without(self, keys: Collection[bytes]) -> Namespace:
         """The same records without some that are neither rows nor pages."""

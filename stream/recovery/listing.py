@@ -18,9 +18,24 @@ Ints = NDArray[np.int64]
 class Listing(ABC):
     """Keys and their values, in the order in which the keys came. It holds until the next record is added."""
 
-    keys: list[bytes]
     lengths: Ints
     """Length of each value, int64 (k,)."""
+
+    def __len__(self) -> int:
+        """Number of keys."""
+        return len(self.lengths)
+
+    @abstractmethod
+    def key(self, index: int) -> bytes:
+        """One of the keys."""
+
+    @abstractmethod
+    def key_heads(self, width: int) -> NDArray[np.void]:
+        """The first `width` bytes of each key, void (k,); all keys are as long at least."""
+
+    @abstractmethod
+    def names(self, skip: int) -> list[str]:
+        """The text that follows the first `skip` bytes of each key."""
 
     @abstractmethod
     def heads(self, width: int, begin: int = 0, end: int | None = None) -> NDArray[np.void]:

@@ -39,8 +39,20 @@ class BlockListing(Listing):
 
     def __init__(self, keys: list[bytes], block: bytearray, starts: Ints, lengths: Ints) -> None:
         """`starts` and `lengths` are (k,)."""
-        self.keys, self.lengths = keys, lengths
-        self._block, self._starts = block, starts
+        self.lengths = lengths
+        self._keys, self._block, self._starts = keys, block, starts
+
+    def key(self, index: int) -> bytes:
+        """One of the keys."""
+        return self._keys[index]
+
+    def key_heads(self, width: int) -> NDArray[np.void]:
+        """The first bytes of each key."""
+        return np.frombuffer(b"".join([key[:width] for key in self._keys]), dtype=np.dtype((np.void, width)))
+
+    def names(self, skip: int) -> list[str]:
+        """The text that follows the first bytes of each key."""
+        return [key[skip:].decode() for key in self._keys]
 
     def heads(self, width: int, begin: int = 0, end: int | None = None) -> NDArray[np.void]:
         """The first bytes of values that lie side by side."""
@@ -56,7 +68,7 @@ class BlockListing(Listing):
 
     def select(self, chosen: NDArray[np.bool_]) -> BlockListing:
         """Only the keys that are `chosen` (k,)."""
-        keys = list(compress(self.keys, chosen))
+        keys = list(compress(self._keys, chosen))
         return BlockListing(keys, self._block, self._starts[chosen], self.lengths[chosen])
 
 

@@ -7,7 +7,7 @@ object of Python. Pure; called by `stream.recovery.collected`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import accumulate, compress, pairwise
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,12 +20,34 @@ from stream.recovery.listing import Ints, Listing
 
 
 class TableListing(Listing):
-    """Keys, and their slots in a table."""
+    """Keys and their slots in a table."""
 
-    def __init__(self, table: NewestTable, keys: list[bytes], slots: Positions, lengths: Ints) -> None:
-        """`slots` and `lengths`, which are those of the values, are (k,)."""
-        self.keys, self.lengths = keys, lengths
-        self._table, self._slots = table, slots
+    def __init__(self, table: NewestTable, listed: Positions) -> None:
+        """`listed` has the slots, and the lengths of keys and values, (3, k)."""
+        self._table, self._listed = table, listed
+        self._slots, self._key_lengths, self.lengths = listed
+
+    def keys(self) -> list[bytes]:
+        """All keys."""
+        joined, bounds = self._table.keys(self._slots, self._key_lengths)
+        return [joined[start:end] for start, end in pairwise(bounds)]
+
+    def key(self, index: int) -> bytes:
+        """One of the keys."""
+        return self._table.keys(self._slots[[index]], self._key_lengths[[index]])[0]
+
+    def key_heads(self, width: int) -> NDArray[np.void]:
+        """The first bytes of each key."""
+        joined, bounds = self._table.keys(self._slots, self._key_lengths)
+        return newest.cells(joined, width)[bounds[:-1]]
+
+    def names(self, skip: int) -> list[str]:
+        """The text that follows the first bytes of each key."""
+        joined, bounds = self._table.keys(self._slots, self._key_lengths, skip)
+        if not joined.isascii():
+            return [joined[start:end].decode() for start, end in pairwise(bounds)]
+        text = joined.decode()
+        return [text[start:end] for start, end in pairwise(bounds)]
 
     def heads(self, width: int, begin: int = 0, end: int | None = None) -> NDArray[np.void]:
         """The first bytes of values, unpacked side by side."""
@@ -40,8 +62,7 @@ class TableListing(Listing):
 
     def select(self, chosen: NDArray[np.bool_]) -> TableListing:
         """Only the keys that are `chosen` (k,)."""
-        keys = self.keys if chosen.all() else list(compress(self.keys, chosen))
-        return TableListing(self._table, keys, self._slots[chosen], self.lengths[chosen])
+        return TableListing(self._table, self._listed[:, chosen])
 
 
 class NewestInTable(Mapping[bytes, bytes]):
@@ -57,7 +78,7 @@ class NewestInTable(Mapping[bytes, bytes]):
 
     def __iter__(self) -> Iterator[bytes]:
         """The keys, in the order in which they came."""
-        return iter(self.listing().keys)
+        return iter(self.listing().keys())
 
     def __contains__(self, key: object) -> bool:
         """Whether a key has a value."""
@@ -76,10 +97,7 @@ class NewestInTable(Mapping[bytes, bytes]):
 
     def listing(self) -> TableListing:
         """All keys and where their values are. It holds until the next record is added."""
-        slots, key_lengths, lengths = self._table.listed()
-        joined = self._table.keys(slots, key_lengths)
-        keys = [joined[start:end] for start, end in pairwise(accumulate(key_lengths.tolist(), initial=0))]
-        return TableListing(self._table, keys, slots, lengths)
+        return TableListing(self._table, self._table.listed())
 
     def add(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
         """Add records in the order of the log; None deletes."""

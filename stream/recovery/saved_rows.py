@@ -40,7 +40,7 @@ class SavedRows:
         """The rows that are listed. Raises `RowSchemaError` when one of them is cut."""
         self.row_schema = row_schema
         self._listing = listing
-        self.accounts = [key[1:].decode() for key in listing.keys]
+        self.accounts = listing.names(1)
         width, shortest = row_schema.dtype.itemsize, int(listing.lengths.argmin())
         if listing.lengths[shortest] < width:
             account = self.accounts[shortest]
@@ -106,16 +106,16 @@ def _follow(latest: dict[str, int], heads: np.ndarray[tuple[int], np.dtype[np.vo
 
 def rows_by_schema(listing: Listing, row_schemas: dict[bytes, RowSchema]) -> list[SavedRows]:
     """The rows that are listed. Raises `RowSchemaError` when the schema of one is missing, or it is cut."""
-    if not listing.keys:
+    if not len(listing):
         return []
     short = np.flatnonzero(listing.lengths < HEADER_BYTES)
     if len(short):
         first = int(short[0])
-        _schema_of(listing.value(first), listing.keys[first], row_schemas)
+        _schema_of(listing.value(first), listing.key(first), row_schemas)
     headers = listing.heads(HEADER_BYTES)
     of_schema = [headers == header for header in _distinct(headers)]
     return [
-        SavedRows(_schema_of(headers[first].tobytes(), listing.keys[first], row_schemas), listing.select(chosen))
+        SavedRows(_schema_of(headers[first].tobytes(), listing.key(first), row_schemas), listing.select(chosen))
         for chosen in of_schema
         for first in (int(chosen.argmax()),)
     ]

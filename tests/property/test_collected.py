@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     Written = tuple[bytes | None, bytes | None]
 
-NAMES = ("", "a", "b", "account-1")
+NAMES = ("", "a", "é", "account-1")
 
 
 def row(age: int, rest: bytes) -> bytes:
@@ -113,11 +113,15 @@ def assert_listed(records: NewestValues | NewestInTable, draw: Callable[[st.Sear
     listing, width = records.listing(), draw(st.integers(1, 20))
     listed = listing.select(listing.lengths >= width)
     for each in (listing, listed):
-        values = [records[key] for key in each.keys]
+        keys = [each.key(index) for index in range(len(each))]
+        assert keys == [key for key, value in records.items() if each is listing or len(value) >= width]
+        assert [bytes(head) for head in each.key_heads(1)] == [key[:1] for key in keys]
+        assert each.names(1) == [key[1:].decode() for key in keys]
+        values = [records[key] for key in keys]
         assert each.lengths.tolist() == list(map(len, values))
         assert each.tails(width) == [value[width:] for value in values]
         assert [each.value(index) for index in range(len(values))] == values
-    heads = [records[key][:width] for key in listed.keys]
+    heads = [value[:width] for value in values]
     assert [bytes(head) for head in listed.heads(width)] == heads
     assert [bytes(head) for head in listed.heads(width, 1, 3)] == heads[1:3]
 

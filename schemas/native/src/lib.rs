@@ -334,7 +334,7 @@ pub unsafe extern "C" fn newest_list(newest: *const Newest, output: *mut i64) {
     newest.list(from_raw_parts_mut(output, 3 * newest.len()));
 }
 
-/// Write the keys of slots one behind the other; returns 0, or -1 after a mistake.
+/// Write what follows the first `skip` bytes of the keys of slots, one behind the other; returns 0, or -1 after a mistake.
 ///
 /// # Safety
 /// `newest` comes from `newest_new`, `slots` has `count` entries, and `output` has `length` bytes.
@@ -343,12 +343,13 @@ pub unsafe extern "C" fn newest_keys(
     newest: *const Newest,
     slots: *const i64,
     count: usize,
+    skip: usize,
     output: *mut u8,
     length: usize,
 ) -> i64 {
     let (newest, slots) = (&*newest, from_raw_parts(slots, count));
     let output = from_raw_parts_mut(output, length);
-    status(catch_unwind(AssertUnwindSafe(|| newest.write_keys(slots, output))).ok().flatten())
+    status(catch_unwind(AssertUnwindSafe(|| newest.write_keys(slots, skip, output))).ok().flatten())
 }
 
 /// Write the first `width` bytes of the values of slots, which are as long at least; returns as above.

@@ -258,13 +258,14 @@ impl Newest {
         }
     }
 
-    /// Write the keys of slots one behind the other; `None` if they do not fill the output.
-    pub fn write_keys(&self, slots: &[i64], output: &mut [u8]) -> Option<()> {
+    /// Write what follows the first `skip` bytes of keys, one behind the other; `None` if they do not fill the output.
+    pub fn write_keys(&self, slots: &[i64], skip: usize, output: &mut [u8]) -> Option<()> {
         let mut rest = output;
         for number in slots {
             let slot = self.slot(*number)?;
-            let (key, after) = split(rest, slot.key as usize)?;
-            key.copy_from_slice(&self.block[slot.start..slot.value_start()]);
+            let key = self.block[slot.start..slot.value_start()].get(skip..).unwrap_or_default();
+            let (name, after) = split(rest, key.len())?;
+            name.copy_from_slice(key);
             rest = after;
         }
         if rest.is_empty() { Some(()) } else { None }
@@ -400,7 +401,7 @@ mod tests {
         newest.put(b"key", Some(b"value")).unwrap();
         assert_eq!(newest.write_heads(&[0], 6, &mut [0; 6]), None);
         assert_eq!(newest.write_heads(&[1], 1, &mut [0; 1]), None);
-        assert_eq!(newest.write_keys(&[-1], &mut []), None);
+        assert_eq!(newest.write_keys(&[-1], 0, &mut []), None);
         assert_eq!(newest.write_tails(&[0], 2, &mut [0; 2]), None);
         let mut tail = [0; 3];
         newest.write_tails(&[0], 2, &mut tail).unwrap();
