@@ -277,9 +277,8 @@ class AlertEmitter:
         accounts, state = self._accounts, self._accounts.alerts
         positions = [change.position for change in changes]
         rows, columns = scored_batch.rows[positions], [change.rule_plan.index for change in changes]
-        arrays = (rows, state.began[rows, columns], state.ended[rows, columns], state.flaps[rows, columns])
-        arrays = (*arrays, state.in_storm[rows, columns], scored_batch.revisions[positions])
-        numbers = zip(*[array.tolist() for array in arrays], strict=True)
+        of_state = [array[rows, columns].tolist() for array in (state.began, state.ended, state.flaps, state.in_storm)]
+        numbers = zip(rows.tolist(), *of_state, scored_batch.revisions[positions].tolist(), strict=True)
         subjects = self._subjects_of(scored_batch, changes)
         for change, reason, subject, (row, began, ended, flaps, in_storm, revision) in zip(
             changes, reasons, subjects, numbers, strict=True

@@ -121,7 +121,7 @@ def assert_listed(records: NewestValues | NewestInTable, draw: Callable[[st.Sear
         assert each.lengths.tolist() == list(map(len, values))
         assert each.tails(width) == [value[width:] for value in values]
         assert [each.value(index) for index in range(len(values))] == values
-    heads = [value[:width] for value in values]
+    heads = [value[:width] for value in records.values() if len(value) >= width]
     assert [bytes(head) for head in listed.heads(width)] == heads
     assert [bytes(head) for head in listed.heads(width, 1, 3)] == heads[1:3]
 
