@@ -28,7 +28,6 @@ from stream.alerts.messages import (
     ORPHANED,
     Beginning,
     Episode,
-    Subject,
     account_alert,
     closed,
     encode_identified,
@@ -39,7 +38,7 @@ from stream.alerts.messages import (
 from stream.alerts.phase_changes import PhaseChange, with_worse
 from stream.alerts.reasons import reasons_for
 from stream.alerts.storms import DIGEST, StormWatch
-from stream.alerts.subjects import subjects_of
+from stream.alerts.subjects import subjects_of, subjects_of_changes
 from stream.columns.sorted_set import slice_of
 from stream.measures.base import AnyColumn
 from stream.plan.plan import Plan
@@ -49,6 +48,8 @@ from stream.publishing.scored_batch import ScoredBatch
 from stream.publishing.trigger import Trigger
 
 Matrix = NDArray[np.bool_]
+_Where = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Rows and columns of `AlertState`, (k,) each."""
 _FIRING = np.array(Phase.FIRING, dtype=np.int8)
 _PHASES = {int(phase): phase for phase in Phase}
 _WITH_NUMBER = frozenset({"drop", "measure", "forecast", "silent"})
@@ -196,33 +197,36 @@ class AlertEmitter:
         """Update the state of alerts, then publish them, so that a storm that begins here covers all of them."""
         accounts, state = self._accounts, self._accounts.alerts
         changes = with_worse(changes)
-        rows = scored_batch.rows[[change.position for change in changes]]
-        columns = np.array([change.rule_plan.index for change in changes], dtype=np.intp)
+        positions = [change.position for change in changes]
+        where = rows, columns = scored_batch.rows[positions], np.array([change.rule_plan.index for change in changes])
         reasons = self._reasons(scored_batch, changes, rows.tolist())
-        fired = self._update(scored_batch, changes, reasons, effects)
+        moments = scored_batch.moments[positions].tolist()
+        fired = self._update(where, moments, changes, reasons, effects)
         if fired:
             indexes, causes = zip(*fired, strict=True)
             alert_rows, alert_columns = rows[list(indexes)], columns[list(indexes)]
             self.storm.add(scored_batch.as_of_ms, state, alert_rows, causes, effects, listed=accounts.are_listed)
             state.in_storm[alert_rows, alert_columns] = self.storm.open
-        self._emit(scored_batch, changes, reasons, effects)
+        self._emit(scored_batch, where, changes, reasons, effects)
         for change, row in zip(changes, rows.tolist(), strict=True):
             if change.ends and change.rule_plan.rule.kind in SCORE_KINDS:
                 self.last_fine.restart(row, change.rule_plan.score)
         accounts.dirty[rows] = True
 
     def _update(
-        self, scored_batch: ScoredBatch, changes: Sequence[PhaseChange], reasons: Sequence[Reason], effects: Effects
+        self,
+        where: _Where,
+        moments: Sequence[int],
+        changes: Sequence[PhaseChange],
+        reasons: Sequence[Reason],
+        effects: Effects,
     ) -> list[tuple[int, tuple[str, str]]]:
-        """Update the state of alerts; returns the index of each that fires, and rule and main factor of that."""
+        """Update the state of alerts at their `moments` (ms); of each that fires its index, rule and main factor."""
         accounts, state = self._accounts, self._accounts.alerts
-        positions = [change.position for change in changes]
-        rows, moments = scored_batch.rows[positions], scored_batch.moments[positions].tolist()
-        columns = np.array([change.rule_plan.index for change in changes], dtype=np.intp)
-        state.phase[rows, columns] = [change.after for change in changes]
-        all_began, all_ended = state.began[rows, columns], state.ended[rows, columns]
-        all_flaps, in_storm = state.flaps[rows, columns], state.in_storm[rows, columns]
-        before = zip(all_flaps.tolist(), all_ended.tolist(), rows.tolist(), strict=True)
+        state.phase[where] = [change.after for change in changes]
+        all_began, all_ended, all_flaps = state.began[where], state.ended[where], state.flaps[where]
+        in_storm = state.in_storm[where]
+        before = zip(all_flaps.tolist(), all_ended.tolist(), where[0].tolist(), strict=True)
         fired = []
         for index, (change, reason, (flaps, ended_ms, row)) in enumerate(zip(changes, reasons, before, strict=True)):
             moment_ms = moments[index] if change.began_ms is None else change.began_ms
@@ -240,8 +244,8 @@ class AlertEmitter:
                 all_ended[index] = moment_ms
                 self._continued(row, rule, moment_ms)
                 accounts.alert_reasons.discard(row, rule)
-        state.began[rows, columns], state.ended[rows, columns] = all_began, all_ended
-        state.flaps[rows, columns], state.in_storm[rows, columns] = all_flaps, in_storm
+        state.began[where], state.ended[where] = all_began, all_ended
+        state.flaps[where], state.in_storm[where] = all_flaps, in_storm
         return fired
 
     def _continued(self, row: int, rule: str, moment_ms: int) -> Alert | None:
@@ -271,15 +275,19 @@ class AlertEmitter:
         return [reason for reason in reasons if reason is not None]
 
     def _emit(
-        self, scored_batch: ScoredBatch, changes: Sequence[PhaseChange], reasons: Sequence[Reason], effects: Effects
+        self,
+        scored_batch: ScoredBatch,
+        where: _Where,
+        changes: Sequence[PhaseChange],
+        reasons: Sequence[Reason],
+        effects: Effects,
     ) -> None:
         """Publish alerts whose state is updated, in order."""
         accounts, state = self._accounts, self._accounts.alerts
-        positions = [change.position for change in changes]
-        rows, columns = scored_batch.rows[positions], [change.rule_plan.index for change in changes]
-        of_state = [array[rows, columns].tolist() for array in (state.began, state.ended, state.flaps, state.in_storm)]
-        numbers = zip(rows.tolist(), *of_state, scored_batch.revisions[positions].tolist(), strict=True)
-        subjects = self._subjects_of(scored_batch, changes)
+        revisions = scored_batch.revisions[[change.position for change in changes]].tolist()
+        of_state = [array[where].tolist() for array in (state.began, state.ended, state.flaps, state.in_storm)]
+        numbers = zip(where[0].tolist(), *of_state, revisions, strict=True)
+        subjects = subjects_of_changes(self._plan, accounts, scored_batch, changes)
         for change, reason, subject, (row, began, ended, flaps, in_storm, revision) in zip(
             changes, reasons, subjects, numbers, strict=True
         ):
@@ -291,18 +299,6 @@ class AlertEmitter:
             alert = account_alert(rule, subject, episode, "" if ends else self._firing_text(scored_batch, change))
             effects.alerts.append(Message(subject.account.encode(), encode_identified(alert, revision)))
             effects.alerted[alert.rule, alert.status] += 1
-
-    def _subjects_of(self, scored_batch: ScoredBatch, changes: Sequence[PhaseChange]) -> list[Subject]:
-        """The account of each change, as of the score that its rule is about."""
-        by_score: dict[int, list[int]] = {}
-        for change in changes:
-            by_score.setdefault(change.rule_plan.score, []).append(change.position)
-        plan, accounts = self._plan, self._accounts
-        subjects = {
-            score: iter(subjects_of(plan, accounts, scored_batch, positions, score))
-            for score, positions in by_score.items()
-        }
-        return [next(subjects[change.rule_plan.score]) for change in changes]
 
     def _firing_text(self, scored_batch: ScoredBatch, change: PhaseChange) -> str:
         """How the condition of an alert holds; the same for all accounts where it has no number."""

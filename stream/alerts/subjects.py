@@ -13,6 +13,7 @@ from schemas.events import ProfileEvent
 from stream.accounts.accounts import NO_BAND, Accounts
 from stream.accounts.status import STATES, Status
 from stream.alerts.messages import Subject
+from stream.alerts.phase_changes import PhaseChange
 from stream.plan.plan import Plan
 from stream.plan.segments import field_texts
 from stream.publishing.scored_batch import ScoredBatch
@@ -42,6 +43,20 @@ def subjects_of(
         labels = {} if profile is None else _labels(plan, profile)
         subjects.append(Subject(account, name, value, names[band], segment, STATES[state], labels))
     return subjects
+
+
+def subjects_of_changes(
+    plan: Plan, accounts: Accounts, scored_batch: ScoredBatch, changes: Sequence[PhaseChange]
+) -> list[Subject]:
+    """The account of each change, as of the score that its rule is about."""
+    by_score: dict[int, list[int]] = {}
+    for change in changes:
+        by_score.setdefault(change.rule_plan.score, []).append(change.position)
+    subjects = {
+        score: iter(subjects_of(plan, accounts, scored_batch, positions, score))
+        for score, positions in by_score.items()
+    }
+    return [next(subjects[change.rule_plan.score]) for change in changes]
 
 
 def _labels(plan: Plan, profile: ProfileEvent) -> dict[str, str]:
