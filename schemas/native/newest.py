@@ -108,11 +108,11 @@ class NewestTable:
         _, _, *of_values, values_count = span_arguments(values)
         assert count == values_count, "a value for each key"
         others = np.empty(count, dtype=np.int64)
-        found = self._library.newest_sort(
+        count_of_others = self._library.newest_sort(
             self._table, pages._table, page_key, *of_keys, *of_values, count, address(others)
         )
-        _require(found)
-        return others[:found]
+        _require(count_of_others)
+        return others[:count_of_others]
 
 
 def _require(status: int) -> None:
