@@ -13,8 +13,8 @@ CRATE = ROOT / "schemas" / "native"
 
 
 def environment() -> dict[str, str] | None:
-    found: dict[str, str] | None = runpy.run_path(str(ROOT / "deploy/wheel/native.py"))["environment"]()
-    return found
+    working: dict[str, str] | None = runpy.run_path(str(ROOT / "deploy/wheel/native.py"))["environment"]()
+    return working
 
 
 def cargo(*arguments: str, folder: Path) -> str:
