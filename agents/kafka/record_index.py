@@ -126,10 +126,12 @@ def values_of(records: Sequence[Any]) -> list[bytes | None] | Spans:
     return records.values if isinstance(records, RecordIndex) else [record.value for record in records]
 
 
-def keys_and_values(records: Sequence[Any]) -> tuple[list[bytes | None], list[bytes | None]]:
+def keys_and_values(
+    records: Sequence[Any],
+) -> tuple[list[bytes | None], list[bytes | None]] | tuple[Spans, Spans]:
     """The keys and the values of records."""
     if isinstance(records, RecordIndex):
-        return records.keys.values(), records.values.values()
+        return records.keys, records.values
     return [record.key for record in records], [record.value for record in records]
 
 

@@ -2,8 +2,8 @@
 
 Owns loading it and the memory that calls are given: every array is made here, with the length that the library writes.
 The library is beside this file where it was built: by `make setup`, or in a wheel that was built where cargo is
-installed. Called by `agents.worker.client.batch_index`, `schemas.event_columns`, `stream.accounts.index`,
-`stream.ingest.batch` and `stream.plan.column_fields`.
+installed. Called by `agents.worker.client.batch_index`, `schemas.event_columns`,
+`schemas.native.newest`, `stream.accounts.index`, `stream.ingest.batch` and `stream.plan.column_fields`.
 """
 
 from __future__ import annotations
@@ -39,6 +39,24 @@ _ARGUMENTS: Final[dict[str, tuple[Any, list[Any]]]] = {
     "rows_put": (None, [_ADDRESS, ctypes.c_char_p, _COUNT, *[_ADDRESS] * 2, _COUNT, _ADDRESS]),
     "rows_forget": (None, [_ADDRESS, ctypes.c_char_p, _COUNT]),
     "rows_get": (_COUNT, [_ADDRESS, ctypes.c_char_p, _COUNT, *[_ADDRESS] * 2, _COUNT, _ADDRESS]),
+    "newest_new": (_ADDRESS, [_COUNT, ctypes.c_int64, ctypes.c_uint64, ctypes.c_int64, _COUNT]),
+    "newest_free": (None, [_ADDRESS]),
+    "newest_put": (
+        ctypes.c_int64,
+        [_ADDRESS, ctypes.c_char_p, _COUNT, *[_ADDRESS] * 2, ctypes.c_char_p, _COUNT, *[_ADDRESS] * 2, _COUNT],
+    ),
+    "newest_sort": (
+        ctypes.c_int64,
+        [*[_ADDRESS] * 2, _COUNT, ctypes.c_char_p, _COUNT, *[_ADDRESS] * 4, _COUNT, _ADDRESS],
+    ),
+    "newest_count": (_COUNT, [_ADDRESS]),
+    "newest_bytes": (_COUNT, [_ADDRESS]),
+    "newest_slot": (ctypes.c_int64, [_ADDRESS, ctypes.c_char_p, _COUNT]),
+    "newest_length": (ctypes.c_int64, [_ADDRESS, ctypes.c_int64]),
+    "newest_list": (None, [_ADDRESS, _ADDRESS]),
+    "newest_keys": (ctypes.c_int64, [*[_ADDRESS] * 2, _COUNT, _COUNT, _ADDRESS, _COUNT]),
+    "newest_heads": (ctypes.c_int64, [*[_ADDRESS] * 2, _COUNT, _COUNT, _ADDRESS]),
+    "newest_tails": (ctypes.c_int64, [*[_ADDRESS] * 2, _COUNT, _COUNT, _ADDRESS, _COUNT]),
     "records_index": (ctypes.c_int64, [ctypes.c_char_p, _COUNT, *[_ADDRESS] * 3, _COUNT, _ADDRESS, _COUNT]),
 }
 
@@ -147,7 +165,7 @@ class EventReader:
             np.empty((self._texts, 2, count), dtype=np.int64),
             np.empty((self._numbers, count), dtype=np.float64),
         )
-        self._library.events_read(self._schema, *_spans(values), *[_address(column) for column in columns])
+        self._library.events_read(self._schema, *span_arguments(values), *[address(column) for column in columns])
         return columns
 
 
@@ -161,7 +179,7 @@ class RowCache:
 
     def put(self, names: Spans, rows: Positions) -> None:
         """Remember rows, int64 (k,), of ids; one that is negative is not remembered."""
-        self._library.rows_put(self._rows, *_spans(names), _address(rows))
+        self._library.rows_put(self._rows, *span_arguments(names), address(rows))
 
     def forget(self, name: str) -> None:
         """Forget the row of an id."""
@@ -171,13 +189,13 @@ class RowCache:
     def get(self, names: Spans) -> tuple[Positions, int]:
         """The row of each id, int64 (k,), -1 where it is not known, and how many are not."""
         rows = np.empty(len(names.starts), dtype=np.int64)
-        return rows, self._library.rows_get(self._rows, *_spans(names), _address(rows))
+        return rows, self._library.rows_get(self._rows, *span_arguments(names), address(rows))
 
 
 def hash_texts(library: Any, texts: Spans) -> NDArray[np.uint64]:
     """XXH3-64 of each text without white space at its ends, uint64 (k,); 0 for none and for blank ones."""
     hashes = np.empty(len(texts.starts), dtype=np.uint64)
-    library.texts_hash(*_spans(texts), _address(hashes))
+    library.texts_hash(*span_arguments(texts), address(hashes))
     return hashes
 
 
@@ -186,7 +204,7 @@ def match_texts(library: Any, texts: Spans, words: Sequence[str]) -> Positions:
     encoded = [word.encode() for word in words]
     joined, ends = b"".join(encoded), np.cumsum(list(map(len, encoded)), dtype=np.int64)
     codes = np.empty(len(texts.starts), dtype=np.int64)
-    library.texts_match(*_spans(texts), joined, len(joined), _address(ends), len(encoded), _address(codes))
+    library.texts_match(*span_arguments(texts), joined, len(joined), address(ends), len(encoded), address(codes))
     return codes
 
 
@@ -198,23 +216,25 @@ def index_records(library: Any, batches: Spans, wanted: Positions, capacity: int
     `capacity` how many records they say that they have. None if the batches are not as the format has them.
     """
     columns = np.empty((_RECORD_COLUMNS, capacity), dtype=np.int64)
-    buffer, length, starts, ends, count = _spans(batches)
+    buffer, length, starts, ends, count = span_arguments(batches)
     assert wanted.dtype == np.int64, wanted.dtype
     assert wanted.flags.c_contiguous, "the library reads memory from its beginning"
     assert len(wanted) == count, "a first offset for each batch"
-    written = library.records_index(buffer, length, starts, ends, _address(wanted), count, _address(columns), capacity)
+    written = library.records_index(buffer, length, starts, ends, address(wanted), count, address(columns), capacity)
     return None if written < 0 else columns[:, :written]
 
 
-def _spans(texts: Spans) -> tuple[Any, ...]:
+def span_arguments(texts: Spans) -> tuple[Any, ...]:
+    """Texts as the library takes them: buffer and length, both ends of each, and how many there are."""
     for positions in (texts.starts, texts.ends):
         assert positions.dtype == np.int64, positions.dtype
         assert positions.flags.c_contiguous, "the library reads memory from its beginning"
     assert len(texts.starts) == len(texts.ends), "each text has both ends"
-    return texts.buffer, len(texts.buffer), _address(texts.starts), _address(texts.ends), len(texts.starts)
+    return texts.buffer, len(texts.buffer), address(texts.starts), address(texts.ends), len(texts.starts)
 
 
-def _address(array: NDArray[Any]) -> int:
+def address(array: NDArray[Any]) -> int:
+    """Where the first entry of an array is."""
     return int(array.ctypes.data)
 
 

@@ -81,10 +81,13 @@ class AccountIndex(dict[str, int]):
 
     def rows_of_saved(self, accounts: Sequence[str]) -> Rows:
         """Row of each account, int64 (k,), as a changelog names them: they belong here, and new ones get a row."""
-        rows = np.fromiter(map(self.get, accounts, repeat(ELSEWHERE)), dtype=np.int64, count=len(accounts))
-        new = dict.fromkeys(compress(accounts, rows == ELSEWHERE))
-        if not new:
-            return rows
+        if self:
+            rows = np.fromiter(map(self.get, accounts, repeat(ELSEWHERE)), dtype=np.int64, count=len(accounts))
+            new = dict.fromkeys(compress(accounts, rows == ELSEWHERE))
+            if not new:
+                return rows
+        else:
+            new = dict.fromkeys(accounts)
         first, end = len(self.names), len(self.names) + len(new)
         self.update(zip(new, range(first, end), strict=True))
         self.names.extend(new)

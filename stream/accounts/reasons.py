@@ -38,7 +38,7 @@ class AlertReasons(dict[int, bytes]):
 
     def record(self, row: int, rule: str, reason: Reason) -> None:
         """Keep the reason of an episode that begins."""
-        self._set(row, {**self._by_rule(row), rule: reason})
+        self._set(row, {**self._by_rule(row), rule: reason} if row in self else {rule: reason})
 
     def of(self, row: int, rule: str) -> Reason | None:
         """The reason of an open episode; None if it began under a version that does not keep reasons."""

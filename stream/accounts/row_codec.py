@@ -28,6 +28,8 @@ from stream.columns.row_schema import VERSION, Bands, RowSchema
 _SEPARATOR = b"\n"  # JSON without spaces has none
 _TEXTS = 6
 _NO_TEXTS = (b"",) * _TEXTS
+_ONLY_REASONS = _SEPARATOR * 3
+"""What begins the texts of a row that has nothing else than open alerts, as most rows have."""
 
 # Fields of a changelog row, and the arrays of `Accounts` that they are saved from.
 _BY_ACCOUNT = {
@@ -169,6 +171,10 @@ def _fill_times(accounts: Accounts, rows: Rows, record: NDArray[np.void], names:
 
 def decode_texts(accounts: Accounts, row: int, texts: bytes) -> None:
     """Fill a row from what follows the fixed-width fields, in the order of `_encode_texts`."""
+    if texts.startswith(_ONLY_REASONS) and texts.rfind(_SEPARATOR) == len(_ONLY_REASONS) - 1:
+        if reasons := texts[len(_ONLY_REASONS) :]:
+            accounts.alert_reasons.load(row, reasons)
+        return
     profile, control, acknowledgements, reasons, before, merges, *_ = (*texts.split(_SEPARATOR), *_NO_TEXTS)
     if profile:
         accounts.set_profile(row, msgspec.json.decode(profile, type=ProfileEvent))

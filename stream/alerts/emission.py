@@ -19,7 +19,7 @@ from stream.accounts.accounts import NO_BAND, Accounts
 from stream.accounts.acknowledgements import Acknowledgement
 from stream.accounts.alert_lifecycle import PUBLISHED, AlertInput, Phase, flaps_of, is_open
 from stream.accounts.reasons import Reason
-from stream.accounts.status import STATES, Status
+from stream.accounts.status import Status
 from stream.alerts.boundary_state import daily_limit_reached, in_cooldown
 from stream.alerts.conditions import fall, holds, silent_days
 from stream.alerts.last_fine import SCORE_KINDS, LastFine
@@ -28,27 +28,32 @@ from stream.alerts.messages import (
     ORPHANED,
     Beginning,
     Episode,
-    Subject,
     account_alert,
     closed,
+    encode_identified,
     firing_text,
     gone_alert,
     orphan_alert,
 )
 from stream.alerts.phase_changes import PhaseChange, with_worse
-from stream.alerts.reasons import reason_for
+from stream.alerts.reasons import reasons_for
 from stream.alerts.storms import DIGEST, StormWatch
+from stream.alerts.subjects import subjects_of, subjects_of_changes
 from stream.columns.sorted_set import slice_of
 from stream.measures.base import AnyColumn
 from stream.plan.plan import Plan
 from stream.plan.rules import RulePlan
-from stream.plan.segments import field_texts
 from stream.publishing.effects import Effects, Message
 from stream.publishing.scored_batch import ScoredBatch
 from stream.publishing.trigger import Trigger
 
 Matrix = NDArray[np.bool_]
+_Where = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Rows and columns of `AlertState`, (k,) each."""
 _FIRING = np.array(Phase.FIRING, dtype=np.int8)
+_PHASES = {int(phase): phase for phase in Phase}
+_WITH_NUMBER = frozenset({"drop", "measure", "forecast", "silent"})
+"""Kinds of rules whose sentence about a condition has a number, see `AlertEmitter._number`."""
 
 
 class AlertEmitter:
@@ -78,6 +83,7 @@ class AlertEmitter:
         """Rules about a score, by score: columns in `AlertState`."""
         self._other_rules = [rule_plan for rule_plan in plan.rules if not rule_plan.marks_band]
         self.last_fine = LastFine(plan, accounts)
+        self._firing_texts: dict[int, str] = {}
         self._column_of = {rule_plan.name: rule_plan.index for rule_plan in plan.rules}
 
     def emit(self, scored_batch: ScoredBatch, effects: Effects, trigger: Trigger) -> None:
@@ -99,11 +105,10 @@ class AlertEmitter:
             changed |= again & is_open(after)
         if np.count_nonzero(changed):
             positions, columns = np.nonzero(changed)
+            phases = zip(before[positions, columns].tolist(), after[positions, columns].tolist(), strict=True)
             changes = [
-                PhaseChange(
-                    position, self._plan.rules[column], Phase(before[position, column]), Phase(after[position, column])
-                )
-                for position, column in zip(positions.tolist(), columns.tolist(), strict=True)
+                PhaseChange(position, self._plan.rules[column], _PHASES[old], _PHASES[new])
+                for position, column, (old, new) in zip(positions.tolist(), columns.tolist(), phases, strict=True)
             ]
             self._change(scored_batch, changes, effects)
 
@@ -192,99 +197,118 @@ class AlertEmitter:
         """Update the state of alerts, then publish them, so that a storm that begins here covers all of them."""
         accounts, state = self._accounts, self._accounts.alerts
         changes = with_worse(changes)
-        reasons = [self._reason(scored_batch, change) for change in changes]
+        positions = [change.position for change in changes]
+        where = rows, columns = scored_batch.rows[positions], np.array([change.rule_plan.index for change in changes])
+        reasons = self._reasons(scored_batch, changes, rows.tolist())
+        moments = scored_batch.moments[positions].tolist()
+        fired = self._update(where, moments, changes, reasons, effects)
+        if fired:
+            indexes, causes = zip(*fired, strict=True)
+            alert_rows, alert_columns = rows[list(indexes)], columns[list(indexes)]
+            self.storm.add(scored_batch.as_of_ms, state, alert_rows, causes, effects, listed=accounts.are_listed)
+            state.in_storm[alert_rows, alert_columns] = self.storm.open
+        self._emit(scored_batch, where, changes, reasons, effects)
+        for change, row in zip(changes, rows.tolist(), strict=True):
+            if change.ends and change.rule_plan.rule.kind in SCORE_KINDS:
+                self.last_fine.restart(row, change.rule_plan.score)
+        accounts.dirty[rows] = True
+
+    def _update(
+        self,
+        where: _Where,
+        moments: Sequence[int],
+        changes: Sequence[PhaseChange],
+        reasons: Sequence[Reason],
+        effects: Effects,
+    ) -> list[tuple[int, tuple[str, str]]]:
+        """Update the state of alerts at their `moments` (ms); of each that fires its index, rule and main factor."""
+        accounts, state = self._accounts, self._accounts.alerts
+        state.phase[where] = [change.after for change in changes]
+        all_began, all_ended, all_flaps = state.began[where], state.ended[where], state.flaps[where]
+        in_storm = state.in_storm[where]
+        before = zip(all_flaps.tolist(), all_ended.tolist(), where[0].tolist(), strict=True)
         fired = []
-        for change, reason in zip(changes, reasons, strict=True):
-            row = int(scored_batch.rows[change.position])
-            moment_ms = int(scored_batch.moments[change.position]) if change.began_ms is None else change.began_ms
-            column, rule = change.rule_plan.index, change.rule_plan.name
-            state.phase[row, column] = change.after
-            if change.begins:
-                began_ms = moment_ms
-                flaps = flaps_of(int(state.flaps[row, column]), int(state.ended[row, column]), moment_ms)
+        for index, (change, reason, (flaps, ended_ms, row)) in enumerate(zip(changes, reasons, before, strict=True)):
+            moment_ms = moments[index] if change.began_ms is None else change.began_ms
+            rule = change.rule_plan.name
+            if change.before == Phase.IDLE:
+                began_ms, in_a_row = moment_ms, flaps_of(flaps, ended_ms, moment_ms)
                 if (published := self._continued(row, rule, moment_ms)) is not None:
-                    began_ms, flaps = published.starts_at, published.flaps
+                    began_ms, in_a_row = published.starts_at, published.flaps
                 else:
-                    effects.flaps[rule] += flaps > 0
-                    fired.append((row, column, (rule, reason.main)))
-                state.began[row, column], state.flaps[row, column], state.in_storm[row, column] = began_ms, flaps, 0
+                    effects.flaps[rule] += in_a_row > 0
+                    fired.append((index, (rule, reason.main)))
+                all_began[index], all_flaps[index], in_storm[index] = began_ms, in_a_row, 0
                 accounts.alert_reasons.record(row, rule, reason)
-            elif change.ends:
-                state.ended[row, column] = moment_ms
+            elif change.after == Phase.IDLE:
+                all_ended[index] = moment_ms
                 self._continued(row, rule, moment_ms)
                 accounts.alert_reasons.discard(row, rule)
-        if fired:
-            rows, columns, causes = zip(*fired, strict=True)
-            alert_rows = np.array(rows, dtype=np.int64)
-            self.storm.add(scored_batch.as_of_ms, state, alert_rows, causes, effects, listed=accounts.are_listed)
-            state.in_storm[alert_rows, list(columns)] = self.storm.open
-        for change, reason in zip(changes, reasons, strict=True):
-            self._emit(scored_batch, change, reason, effects)
-            if change.ends and change.rule_plan.rule.kind in SCORE_KINDS:
-                self.last_fine.restart(int(scored_batch.rows[change.position]), change.rule_plan.score)
-        accounts.dirty[scored_batch.rows[[change.position for change in changes]]] = True
+        state.began[where], state.ended[where] = all_began, all_ended
+        state.flaps[where], state.in_storm[where] = all_flaps, in_storm
+        return fired
 
     def _continued(self, row: int, rule: str, moment_ms: int) -> Alert | None:
         """The published alert whose episode an alert of `moment_ms` continues or ends; it does so once."""
+        if not self.continued:
+            return None
         key = (self._accounts.index.names[row], rule)
         published = self.continued.get(key)
         return None if published is None or published.starts_at > moment_ms else self.continued.pop(key)
 
-    def _reason(self, scored_batch: ScoredBatch, change: PhaseChange) -> Reason:
-        """Why an alert fires; that of its episode once it is open."""
-        accounts, rule_plan, row = self._accounts, change.rule_plan, int(scored_batch.rows[change.position])
-        reason = None if change.begins else accounts.alert_reasons.of(row, rule_plan.name)
-        if reason is not None:
-            return reason
-        score_plan = self._plan.scores[rule_plan.score]
-        return reason_for(scored_batch, change.position, rule_plan.score, score_plan, accounts)
+    def _reasons(self, scored_batch: ScoredBatch, changes: Sequence[PhaseChange], rows: Sequence[int]) -> list[Reason]:
+        """Why each alert fires; that of its episode once it is open."""
+        accounts = self._accounts
+        reasons = [
+            None if change.before == Phase.IDLE else accounts.alert_reasons.of(row, change.rule_plan.name)
+            for change, row in zip(changes, rows, strict=True)
+        ]
+        unknown: dict[int, list[int]] = {}
+        for index, reason in enumerate(reasons):
+            if reason is None:
+                unknown.setdefault(changes[index].rule_plan.score, []).append(index)
+        for score, indexes in unknown.items():
+            positions = [changes[index].position for index in indexes]
+            made = reasons_for(scored_batch, positions, score, self._plan.scores[score], accounts)
+            for index, reason in zip(indexes, made, strict=True):
+                reasons[index] = reason
+        return [reason for reason in reasons if reason is not None]
 
-    def _subject(self, scored_batch: ScoredBatch, position: int, score: int) -> Subject:
-        """The account that an alert is about."""
-        accounts, row = self._accounts, int(scored_batch.rows[position])
-        score_plan, result = self._plan.scores[score], scored_batch.scored.scores[score]
-        account = accounts.index.names[row]
-        profile = accounts.profiles.get(row)
-        value, band_index = float(result.values[position]), int(result.bands[position])
-        if band_index == NO_BAND:
-            value = float(accounts.last_published_score[row, score])
-            band_index = max(int(accounts.last_published_band[row, score]), 0)
-        band = score_plan.score.bands[band_index].name
-        segment = None if profile is None else profile.segment
-        if scored_batch.scored.segments is not None:
-            number = int(scored_batch.scored.segments[position])
-            segment = None if number < 0 else self._plan.policy.segments[number].name
-        name = profile.name if profile and profile.name else account
-        status = int(scored_batch.scored.status[position])
-        if result.bands[position] == NO_BAND:
-            status = max(status, Status.NO_DATA)
-        return Subject(account, name, value, band, segment, STATES[status], self._labels(row))
+    def _emit(
+        self,
+        scored_batch: ScoredBatch,
+        where: _Where,
+        changes: Sequence[PhaseChange],
+        reasons: Sequence[Reason],
+        effects: Effects,
+    ) -> None:
+        """Publish alerts whose state is updated, in order."""
+        accounts, state = self._accounts, self._accounts.alerts
+        revisions = scored_batch.revisions[[change.position for change in changes]].tolist()
+        of_state = [array[where].tolist() for array in (state.began, state.ended, state.flaps, state.in_storm)]
+        numbers = zip(where[0].tolist(), *of_state, revisions, strict=True)
+        subjects = subjects_of_changes(self._plan, accounts, scored_batch, changes)
+        for change, reason, subject, (row, began, ended, flaps, in_storm, revision) in zip(
+            changes, reasons, subjects, numbers, strict=True
+        ):
+            rule, ends = change.rule_plan.rule, change.after == Phase.IDLE
+            acknowledgement = accounts.acknowledgements.get(row, {}).get(change.rule_plan.name)
+            digest, worse = DIGEST if in_storm else None, None if change.worse is None else change.worse.rule
+            end = ended if ends else None
+            episode = Episode(began, end, change.after, flaps, acknowledgement, digest, reason, worse, revision)
+            alert = account_alert(rule, subject, episode, "" if ends else self._firing_text(scored_batch, change))
+            effects.alerts.append(Message(subject.account.encode(), encode_identified(alert, revision)))
+            effects.alerted[alert.rule, alert.status] += 1
 
-    def _labels(self, row: int) -> dict[str, str]:
-        """The labels that the policy adds, of those fields that the account's profile has."""
-        policy, profile = self._plan.policy, self._accounts.profiles.get(row)
-        if profile is None:
-            return {}
-        texts = {label.name: ", ".join(field_texts(profile, label.field)) for label in policy.labels}
-        return {name: text for name, text in texts.items() if text}
-
-    def _emit(self, scored_batch: ScoredBatch, change: PhaseChange, reason: Reason, effects: Effects) -> None:
-        accounts, state, rule_plan = self._accounts, self._accounts.alerts, change.rule_plan
-        row, column = int(scored_batch.rows[change.position]), rule_plan.index
-        episode = Episode(
-            int(state.began[row, column]),
-            int(state.ended[row, column]) if change.ends else None,
-            change.after,
-            int(state.flaps[row, column]),
-            accounts.acknowledgements.get(row, {}).get(rule_plan.name),
-            DIGEST if state.in_storm[row, column] else None,
-            reason,
-            None if change.worse is None else change.worse.rule,
-            int(scored_batch.revisions[change.position]),
-        )
-        condition = "" if change.ends else firing_text(rule_plan.rule, self._number(scored_batch, change))
-        subject = self._subject(scored_batch, change.position, rule_plan.score)
-        self._send(account_alert(rule_plan.rule, subject, episode, condition), effects)
+    def _firing_text(self, scored_batch: ScoredBatch, change: PhaseChange) -> str:
+        """How the condition of an alert holds; the same for all accounts where it has no number."""
+        rule_plan = change.rule_plan
+        if rule_plan.rule.kind in _WITH_NUMBER:
+            return firing_text(rule_plan.rule, self._number(scored_batch, change))
+        text = self._firing_texts.get(rule_plan.index)
+        if text is None:
+            text = self._firing_texts[rule_plan.index] = firing_text(rule_plan.rule, 0.0)
+        return text
 
     def _number(self, scored_batch: ScoredBatch, change: PhaseChange) -> float:
         """The number in the sentence about a condition, by the rule's kind: a fall, points, a UTC day or days."""
@@ -341,7 +365,7 @@ class AlertEmitter:
         orphans = self._accounts.alerts.removed_rule_alerts
         for position, row in enumerate(scored_batch.rows.tolist()):
             for orphan in orphans.pop(row, ()):
-                subject = self._subject(scored_batch, position, 0)
+                (subject,) = subjects_of(self._plan, self._accounts, scored_batch, [position], 0)
                 ended_ms = int(scored_batch.moments[position])
                 self._send(orphan_alert(orphan.rule, subject, orphan.began, ended_ms), effects)
                 self._accounts.dirty[row] = True

@@ -29,6 +29,7 @@ from stream.publishing.decimals import rounded_list, rounded_number
 ORPHANED = "info"
 """Severity of an alert that is resolved because its rule is gone from the policy: the rule's own is not known."""
 _WITHOUT_SCORE = ("no-data", "ended")
+_NO_ACKNOWLEDGEMENT = Acknowledgement()
 ERASED = "the account was erased"
 STORM = "storm"
 STALLED = "stalled:"
@@ -77,7 +78,7 @@ class Episode(NamedTuple):
 
 
 def account_alert(rule: AlertRule, subject: Subject, episode: Episode, condition: str) -> Alert:
-    """The alert of one account; `condition` is the `firing_text` of an open alert."""
+    """The alert of one account, without its id; `condition` is the `firing_text` of an open alert."""
     fires, worse, reason = episode.ended is None, episode.worse, episode.reason
     what = condition if fires else resolved_text(rule, subject)
     if worse is not None:
@@ -89,10 +90,10 @@ def account_alert(rule: AlertRule, subject: Subject, episode: Episode, condition
     # What the score fell by is no reason for the end of an alert; its annotation stays that of the episode.
     because = f" ({reason.text})" if fires and reason.text else ""
     was = "was " if subject.state in _WITHOUT_SCORE else ""
-    acknowledgement = episode.acknowledgement or Acknowledgement()
+    acknowledgement = episode.acknowledgement or _NO_ACKNOWLEDGEMENT
     acknowledged = acknowledgement.acknowledged if fires else None
     snoozed = acknowledgement.snoozed if fires and episode.phase == Phase.SNOOZED else None
-    alert = Alert(
+    return Alert(
         id="",
         fingerprint=fingerprint(subject.account, rule.name),
         account_id=subject.account,
@@ -124,7 +125,6 @@ def account_alert(rule: AlertRule, subject: Subject, episode: Episode, condition
         worsened_to=worse.name if worse is not None and not fires else None,
         state=subject.state if subject.state in _WITHOUT_SCORE else None,
     )
-    return _identified(alert, episode.revision)
 
 
 def orphan_alert(rule: str, subject: Subject, began_ms: int, ended_ms: int) -> Alert:
@@ -235,13 +235,25 @@ def _rounded(fall: Fall) -> Fall:
     return Fall(fall.since, before, after, factors)
 
 
+def encode_identified(alert: Alert, revision: int) -> bytes:
+    """An alert without an id as JSON, with the hash of its content as id: its first field."""
+    content = encode(alert)
+    return b'{"id":"%b%b' % (_id_of(alert, content, revision).encode(), content[len(b'{"id":"') :])
+
+
 def _identified(alert: Alert, revision: int = 0) -> Alert:
     """The alert with the hash of its content as id."""
-    return msgspec.structs.replace(alert, id=alert.status[0] + xxhash.xxh3_128_hexdigest(encode(alert), revision))
+    return msgspec.structs.replace(alert, id=_id_of(alert, encode(alert), revision))
+
+
+def _id_of(alert: Alert, content: bytes, revision: int) -> str:
+    return alert.status[0] + xxhash.xxh3_128_hexdigest(content, revision)
 
 
 def _playbook(rule: AlertRule) -> dict[str, str]:
     """Annotations for the rule's actions and owner, where the policy has them."""
+    if not rule.actions and not rule.owner:
+        return {}
     annotations = {"actions": "; ".join(rule.actions), "owner": rule.owner or ""}
     return {name: text for name, text in annotations.items() if text}
 

@@ -39,6 +39,8 @@ class PhaseChange(NamedTuple):
 
 def with_worse(changes: Sequence[PhaseChange]) -> list[PhaseChange]:
     """The changes, with the two alerts of each account that moves from a band with an alert to a worse one paired."""
+    if not any(change.ends for change in changes):
+        return list(changes)
     by_score: dict[tuple[int, int], list[PhaseChange]] = {}
     for change in changes:
         if change.rule_plan.rule.kind == "band" and (change.begins or change.ends):

@@ -7,12 +7,17 @@ kept by `stream.alerts.last_fine`. Pure; called by `stream.alerts.emission` when
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
 
 from schemas.outputs import Fall, FallFactor
 from stream.accounts.accounts import NO_BAND, Accounts
 from stream.accounts.reasons import Reason
 from stream.plan.models import ScorePlan
 from stream.publishing.scored_batch import ScoredBatch
+from stream.scoring.scoring import ScoreOf
 
 OTHERS = "others"
 """Name of the factor that has all factors which are not named."""
@@ -20,29 +25,45 @@ FEWEST_POINTS = 0.05
 """Smaller deltas would read as 0.0."""
 _TEXT_FACTORS, _FALL_FACTORS = 3, 8
 _FULL = 100.0
+_MOST_NAMES = 1000
 
 
-def reason_for(
-    scored_batch: ScoredBatch, position: int, number: int, score_plan: ScorePlan, accounts: Accounts
-) -> Reason:
-    """The reason of an alert that fires about score `number` of the account at `position` of a batch."""
-    row, result = int(scored_batch.rows[position]), scored_batch.scored.scores[number]
-    if result.bands[position] == NO_BAND:
-        return Reason()  # silence, of an account without data
-    now, parts = float(result.values[position]), result.parts[position]
-    columns = accounts.parts_of[number]
-    since = int(accounts.fine_ms[row, number])
-    if since:
-        before = float(accounts.fine_score[row, number])
-        fall = fall_of(score_plan.parts, (parts - accounts.fine_parts[row, columns]).tolist(), before, now, since)
-        return Reason() if fall is None else Reason(text_of(fall), fall.factors[0].measure, fall)
-    if accounts.last_published_band[row, number] != NO_BAND and accounts.last_published_score[row, number] > now:
-        # A version that does not keep references saved the row: what was published last is the best there is.
-        deltas = (parts - accounts.last_published_parts[row, columns]).tolist()
-        before = float(accounts.last_published_score[row, number])
-        fall = fall_of(score_plan.parts, deltas, before, now, since)
-        return Reason() if fall is None else Reason(text_of(fall), fall.factors[0].measure)
-    return _never_fine(score_plan, result.contributions[position].tolist(), result.weights[position].tolist())
+def reasons_for(
+    scored_batch: ScoredBatch, positions: Sequence[int], number: int, score_plan: ScorePlan, accounts: Accounts
+) -> list[Reason]:
+    """The reasons of alerts that fire about score `number` of the accounts at `positions` of a batch."""
+    indexes = np.array(positions, dtype=np.intp)
+    rows, result, columns = scored_batch.rows[indexes], scored_batch.scored.scores[number], accounts.parts_of[number]
+    bands, values = result.bands[indexes].tolist(), result.values[indexes].tolist()
+    parts, times = result.parts[indexes], accounts.fine_ms[rows, number].tolist()
+    last_bands = accounts.last_published_band[rows, number].tolist()
+    last_scores = accounts.last_published_score[rows, number].tolist()
+    missing = _missing(score_plan, result, indexes)
+    reasons = []
+    for index, (band, now, since) in enumerate(zip(bands, values, times, strict=True)):
+        if band == NO_BAND:
+            reasons.append(Reason())  # silence, of an account without data
+        elif since:
+            before = float(accounts.fine_score[rows[index], number])
+            deltas = (parts[index] - accounts.fine_parts[rows[index], columns]).tolist()
+            fall = fall_of(score_plan.parts, deltas, before, now, since)
+            reasons.append(Reason() if fall is None else Reason(text_of(fall), fall.factors[0].measure, fall))
+        elif last_bands[index] != NO_BAND and last_scores[index] > now:
+            # A version that keeps no references saved the row: what was published last is the best there is.
+            deltas = (parts[index] - accounts.last_published_parts[rows[index], columns]).tolist()
+            fall = fall_of(score_plan.parts, deltas, last_scores[index], now, since)
+            reasons.append(Reason() if fall is None else Reason(text_of(fall), fall.factors[0].measure))
+        else:
+            reasons.append(_never_fine(score_plan.measures, missing[index]))
+    return reasons
+
+
+def _missing(score_plan: ScorePlan, result: ScoreOf, indexes: NDArray[np.intp]) -> list[list[float]]:
+    """What each measure of accounts misses to its full points, negative; of an additive score, its contribution."""
+    weights = result.weights[indexes]
+    contributions = result.contributions[indexes, : weights.shape[1]]
+    missing: list[list[float]] = (contributions - weights * (0.0 if score_plan.additive else _FULL)).tolist()
+    return missing
 
 
 def fall_of(names: Sequence[str], deltas: Sequence[float], before: float, now: float, since_ms: int) -> Fall | None:
@@ -81,19 +102,18 @@ def text_of(fall: Fall) -> str:
     return ", ".join(f"{name} {delta:+.1f}" for name, delta in shown)
 
 
-def _never_fine(score_plan: ScorePlan, contributions: Sequence[float], weights: Sequence[float]) -> Reason:
+def _never_fine(measures: Sequence[str], missing: Sequence[float]) -> Reason:
     """The measures that cost most, of an account that was never fine: what each misses to its full points.
 
     Of an additive score, what is below 0.
     """
-    full = 0.0 if score_plan.additive else _FULL
-    measures = zip(score_plan.measures, contributions, weights, strict=False)
-    costs = sorted((contribution - weight * full, name) for name, contribution, weight in measures)
-    named = [(cost, name) for cost, name in costs if cost <= -FEWEST_POINTS][:_TEXT_FACTORS]
-    text = ", ".join(f"{label_of(name)} {cost:+.1f}" for cost, name in named)
-    return Reason(f"never better: {text}", named[0][1]) if named else Reason()
+    costs = [(cost, name) for name, cost in zip(measures, missing, strict=False) if cost <= -FEWEST_POINTS]
+    costs.sort()
+    text = ", ".join([f"{label_of(name)} {cost:+.1f}" for cost, name in costs[:_TEXT_FACTORS]])
+    return Reason(f"never better: {text}", costs[0][1]) if costs else Reason()
 
 
+@lru_cache(_MOST_NAMES)
 def label_of(name: str) -> str:
     """A measure's name as a label for people: underscores become spaces."""
     return name.replace("_", " ")

@@ -634,7 +634,7 @@ class Engine:
     def rescore_without_publishing(self) -> None:
         """Score every account anew without publishing, after rows were loaded."""
         if self.as_of is not None:
-            alive = self.accounts.alive()
+            alive = self.accounts.by_last_day(self.accounts.alive())
             for begin in range(0, len(alive), SCORED_AT_ONCE):
                 rows = alive[begin : begin + SCORED_AT_ONCE]
                 self.publisher.record_scores(rows, self.score(rows))

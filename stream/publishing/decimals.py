@@ -47,7 +47,7 @@ def rounded(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def rounded_number(number: float) -> float:
     """One number with 12 decimals."""
-    return float(np.rint(number * _UNITS)) / _UNITS + 0.0 if abs(number) < _LARGEST else number
+    return round(number * _UNITS) / _UNITS + 0.0 if abs(number) < _LARGEST else number
 
 
 def rounded_terms(totals: NDArray[np.float64], terms: NDArray[np.float64]) -> NDArray[np.float64]:

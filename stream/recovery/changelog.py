@@ -37,7 +37,7 @@ from stream.ingest.aggregation import too_late
 from stream.ingest.event_ids import Segment
 from stream.recovery.collected import Namespace
 from stream.recovery.history import HISTORY_KEY, history_record, incomplete_texts, restore_history
-from stream.recovery.newest import Listing
+from stream.recovery.listing import Listing
 from stream.recovery.record_form import (
     AGE,
     PAGE_HEAD,
@@ -285,13 +285,13 @@ def _load_pages(engine: Engine, pages: Listing, without_number: list[bytes]) -> 
         msg = f"its key is cut: {len(without_number[0])} bytes are no key of a page"
         raise RowSchemaError(msg)
     require_whole_pages(pages.lengths)
-    heads = np.frombuffer(b"".join([key[:PAGE_KEY_BYTES] for key in pages.keys]), dtype=PAGE_HEAD)
+    heads = pages.key_heads(PAGE_KEY_BYTES).view(PAGE_HEAD)
     for column in engine.members():
         mine = heads["tag"] == b"p" + _column_tag(column)
         if mine.any():
             of_column = pages.select(mine)
             require_whole_pages(of_column.lengths, (column.entry,))
-            rows = engine.accounts.index.rows_of_saved([key[PAGE_KEY_BYTES:].decode() for key in of_column.keys])
+            rows = engine.accounts.index.rows_of_saved(of_column.names(PAGE_KEY_BYTES))
             engine.accounts.reserve()
             column.load(rows, heads["number"][mine].astype(np.int64), of_column.tails(AGE.size))
 

@@ -1,11 +1,12 @@
 """The newest changelog records of a partition, collected while they are read, by namespace and kind.
 
-Owns how records are sorted: rows and pages, of which there are many, are in `stream.recovery.newest`, all others in a
-dictionary. The last record of a key is not always the newest: a worker that was frozen past its session may write once
-more before it finds that its partitions were assigned to another. Rows and pages have the number of events in them, ids
-only grow, and the state has the settled offsets: the record with more stays. One that can not be read stays until
-another one or a tombstone comes, so that what is damaged can be mended by writing it anew; `stream.recovery.changelog`
-refuses it. Pure; called by `agents.worker.tasks.task` and `stream.recovery.namespaces`.
+Owns how records are sorted: rows and pages, of which there are many, are in `stream.recovery.newest` or
+`stream.recovery.newest_native`, all others in a dictionary. The last record of a key is not always the newest: a worker
+that was frozen past its session may write once more before it finds that its partitions were assigned to another. Rows
+and pages have the number of events in them, ids only grow, and the state has the settled offsets: the record with more
+stays. One that can not be read stays until another one or a tombstone comes, so that what is damaged can be mended by
+writing it anew; `stream.recovery.changelog` refuses it. Pure; called by `agents.worker.tasks.task` and
+`stream.recovery.namespaces`.
 """
 
 from __future__ import annotations
@@ -17,10 +18,15 @@ from typing import cast
 
 import numpy as np
 
-from stream.recovery.newest import NewestValues
+from schemas.native.library import Spans, load
+from schemas.native.newest import AgeRule
+from stream.recovery.newest import AgesOf, NewestValues
+from stream.recovery.newest_native import NewestInTable
 from stream.recovery.record_form import (
     NAMESPACE_TAG,
     PAGE_KEY_BYTES,
+    PAGE_RULE,
+    ROW_RULE,
     is_newer,
     namespace_of,
     page_ages,
@@ -39,8 +45,8 @@ class Namespace(Mapping[bytes, bytes]):
 
     def __init__(self) -> None:
         """Empty."""
-        self.rows = NewestValues(row_ages)
-        self.pages = NewestValues(page_ages)
+        self.rows = _newest(row_ages, ROW_RULE)
+        self.pages = _newest(page_ages, PAGE_RULE)
         self.others: dict[bytes, bytes] = {}
         """Records that are neither: schemas, history, peer tables, state, ids, and what this version does not know."""
 
@@ -75,7 +81,8 @@ class Namespace(Mapping[bytes, bytes]):
 
     def tags(self) -> set[bytes]:
         """The first byte of all keys."""
-        return {key[:1] for key in (*self.others, *islice(self.rows, 1), *islice(self.pages, 1))}
+        of_many = [tag for tag, records in ((b"r", self.rows), (b"p", self.pages)) if len(records)]
+        return {*of_many, *(key[:1] for key in self.others)}
 
     def without(self, keys: Collection[bytes]) -> Namespace:
         """The same records without some that are neither rows nor pages."""
@@ -98,6 +105,13 @@ class Namespace(Mapping[bytes, bytes]):
         is_other = ~(is_row | is_page)
         for key, value in zip(compress(keys, is_other), compress(values, is_other), strict=True):
             self._add_other(key, value)
+
+    def sort(self, keys: Spans, values: Spans) -> tuple[Spans, Spans]:
+        """Add rows and pages in the order of the log; returns all other records, and those of named namespaces."""
+        if not isinstance(self.rows, NewestInTable) or not isinstance(self.pages, NewestInTable):
+            return keys, values
+        others = self.rows.sort(self.pages, PAGE_KEY_BYTES, keys, values)
+        return keys.take(others), values.take(others)
 
     def _add_pages(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
         if min(map(len, keys)) >= PAGE_KEY_BYTES:
@@ -165,8 +179,17 @@ class Collected(Mapping[bytes, bytes]):
         namespaces = (self._unnamed, *self._named.values())
         return sum(each.rows.nbytes() + each.pages.nbytes() for each in namespaces)
 
-    def add(self, keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> None:
+    def add(self, keys: Sequence[bytes | None] | Spans, values: Sequence[bytes | None] | Spans) -> None:
         """Add records in the order of the log; a value that is None deletes, and a key that is None is an empty one."""
+        if isinstance(keys, Spans):
+            assert isinstance(values, Spans), "keys and values lie in one buffer"
+            other_keys, other_values = self._unnamed.sort(keys, values)
+            self._add_listed(other_keys.values(), other_values.values())
+        else:
+            assert not isinstance(values, Spans), "keys and values are both listed"
+            self._add_listed(keys, values)
+
+    def _add_listed(self, keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> None:
         tags = tags_of(keys)
         self._add(cast("Sequence[bytes]", keys) if tags.all() else [key or b"" for key in keys], values, tags)
 
@@ -190,6 +213,12 @@ class Collected(Mapping[bytes, bytes]):
         """The namespaces that have a record, by name; the keys `of_the_partition` belong to none."""
         namespaces = {b"": self._unnamed.without(of_the_partition), **self._named}
         return {name: namespace for name, namespace in namespaces.items() if len(namespace)}
+
+
+def _newest(ages_of: AgesOf, rule: AgeRule) -> NewestValues | NewestInTable:
+    """An empty collection of records whose ages are given by a function, and for the native library by a rule."""
+    library = load()
+    return NewestValues(ages_of) if library is None else NewestInTable(library, rule)
 
 
 def tags_of(keys: Sequence[bytes | None]) -> Tags:

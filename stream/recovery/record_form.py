@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.native.newest import AgeRule
 from stream.columns.members import PAGE_ENTRY
 from stream.columns.row_schema import VERSION, RowSchemaError, row_age
 from stream.columns.things import THING_ENTRY
@@ -50,6 +51,10 @@ _PAGE_LENGTHS = frozenset(AGE.size + size for size in range(0, 48, 4) if size % 
 """Lengths of whole pages modulo 48: the size of an entry is `PAGE_ENTRY`'s, 12 bytes, or `THING_ENTRY`'s, 16."""
 _IS_PAGE_LENGTH = np.isin(np.arange(48), list(_PAGE_LENGTHS))
 _NUMBER_BYTES = 8
+ROW_RULE = AgeRule(_ROW_AGE.size - _NUMBER_BYTES, lengths=2**48 - 1, version=VERSION, least=0)
+"""`row_ages` for the native library."""
+PAGE_RULE = AgeRule(0, lengths=sum(1 << length for length in _PAGE_LENGTHS))
+"""`page_ages` for the native library."""
 
 
 class UnreadableRecordError(RowSchemaError):

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.columns.row_schema import HEADER_BYTES, RowSchema, RowSchemaError, row_schema_of
-from stream.recovery.newest import Listing, cells
+from stream.recovery.listing import Listing
 
 _ROWS_AT_ONCE = 4096
 """They stay in the caches of a processor."""
@@ -40,7 +40,7 @@ class SavedRows:
         """The rows that are listed. Raises `RowSchemaError` when one of them is cut."""
         self.row_schema = row_schema
         self._listing = listing
-        self.accounts = [key[1:].decode() for key in listing.keys]
+        self.accounts = listing.names(1)
         width, shortest = row_schema.dtype.itemsize, int(listing.lengths.argmin())
         if listing.lengths[shortest] < width:
             account = self.accounts[shortest]
@@ -52,7 +52,7 @@ class SavedRows:
         """The same of the accounts that have an event: others may be older than the policy, and miss nothing."""
         head = _head_of(row_schema.dtype)
         for begin in range(0, len(self.accounts), _ROWS_AT_ONCE):
-            heads = cells(listing.block, head.itemsize)[listing.starts[begin : begin + _ROWS_AT_ONCE]].view(head)
+            heads = listing.heads(head.itemsize, begin, begin + _ROWS_AT_ONCE).view(head)
             _follow(self.latest, heads)
             _follow(self.latest_with_events, heads[heads["applied"] > 0])
 
@@ -77,15 +77,12 @@ class SavedRows:
     def read(self) -> Iterator[RowsAtOnce]:
         """All rows in order, some at a time."""
         dtype, listing = self.row_schema.dtype, self._listing
-        rows = cells(listing.block, dtype.itemsize)
         longer = np.flatnonzero(listing.lengths > dtype.itemsize)
         for begin in range(0, len(self.accounts), _ROWS_AT_ONCE):
             end = begin + _ROWS_AT_ONCE
-            texts = [
-                (index, listing.value(index)[dtype.itemsize :])
-                for index in longer[np.searchsorted(longer, begin) : np.searchsorted(longer, end)].tolist()
-            ]
-            yield RowsAtOnce(begin, rows[listing.starts[begin:end]].view(dtype), texts)
+            mine = longer[np.searchsorted(longer, begin) : np.searchsorted(longer, end)]
+            texts = list(zip(mine.tolist(), listing.tails(dtype.itemsize, mine), strict=True))
+            yield RowsAtOnce(begin, listing.heads(dtype.itemsize, begin, end).view(dtype), texts)
 
 
 def _head_of(row: np.dtype[np.void]) -> np.dtype[np.void]:
@@ -109,16 +106,16 @@ def _follow(latest: dict[str, int], heads: np.ndarray[tuple[int], np.dtype[np.vo
 
 def rows_by_schema(listing: Listing, row_schemas: dict[bytes, RowSchema]) -> list[SavedRows]:
     """The rows that are listed. Raises `RowSchemaError` when the schema of one is missing, or it is cut."""
-    if not listing.keys:
+    if not len(listing):
         return []
     short = np.flatnonzero(listing.lengths < HEADER_BYTES)
     if len(short):
         first = int(short[0])
-        _schema_of(listing.value(first), listing.keys[first], row_schemas)
-    headers = cells(listing.block, HEADER_BYTES)[listing.starts]
+        _schema_of(listing.value(first), listing.key(first), row_schemas)
+    headers = listing.heads(HEADER_BYTES)
     of_schema = [headers == header for header in _distinct(headers)]
     return [
-        SavedRows(_schema_of(headers[first].tobytes(), listing.keys[first], row_schemas), listing.select(chosen))
+        SavedRows(_schema_of(headers[first].tobytes(), listing.key(first), row_schemas), listing.select(chosen))
         for chosen in of_schema
         for first in (int(chosen.argmax()),)
     ]

@@ -8,12 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import stream.recovery.collected
+from schemas.native.library import Spans
 from stream.columns.row_schema import VERSION
 from stream.engine.engine import Engine, Mode
 from stream.recovery import changelog, newest
 from stream.recovery.changelog import keep_newer
-from stream.recovery.collected import Collected
+from stream.recovery.collected import Collected, Namespace
 from stream.recovery.namespaces import open_namespaces
+from stream.recovery.newest import NewestValues
+from stream.recovery.newest_native import NewestInTable
 from stream.recovery.record_form import AGE, PAGE_KEY
 from tests.driving.crashes import Crashing
 from tests.driving.engine import cuts, partitions, plan_of, plausible_logs
@@ -21,7 +25,7 @@ from tests.golden.changelogs.partition import DEDUP_IDS, policy, read_changelog
 from tests.strategies.policies import policies
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from random import Random
 
     from stream.plan.plan import Plan
@@ -30,7 +34,7 @@ if TYPE_CHECKING:
 
     Written = tuple[bytes | None, bytes | None]
 
-NAMES = ("", "a", "b", "account-1")
+NAMES = ("", "a", "é", "account-1")
 
 
 def row(age: int, rest: bytes) -> bytes:
@@ -38,10 +42,17 @@ def row(age: int, rest: bytes) -> bytes:
     return bytes([VERSION]) + bytes(16) + age.to_bytes(8, "little", signed=True) + rest
 
 
+REPEATED = st.lists(
+    st.one_of(
+        st.binary(max_size=9), st.builds(lambda word, times: word * times, st.binary(max_size=9), st.integers(0, 9))
+    ),
+    max_size=4,
+).map(b"".join)
+"""Bytes like those of rows, of which most are one number many times."""
 VALUES = st.one_of(
     st.none(),
     st.binary(max_size=60),
-    st.builds(row, st.integers(-2, 3), st.binary(max_size=3)),
+    st.builds(row, st.integers(-2, 3), st.binary(max_size=3) | REPEATED),
     st.builds(lambda age, count: AGE.pack(age) + bytes(count), st.integers(-2, 3), st.sampled_from((0, 4, 12, 16, 48))),
     st.builds(lambda offset: b'{"position": {"product-usage": %d}}' % offset, st.integers(0, 3)),
 )
@@ -58,14 +69,31 @@ KEYS = st.one_of(
 NAMED = st.builds(lambda name, key: name + key, st.sampled_from((b"", b"", b"xcandidat", b"xanother1")), KEYS)
 
 
-def collected(records: Sequence[Written], sizes: Sequence[int]) -> Collected:
+WAYS = ("in Python", "natively", "natively, of indexed fetches")
+"""How records are collected; without the native library the first is the only one."""
+
+
+def collected(records: Sequence[Written], sizes: Sequence[int], way: str = WAYS[-1]) -> Collected:
     """Collect records as fetches of these sizes bring them, and then the rest."""
-    result, begin = Collected(), 0
-    for size in (*sizes, len(records)):
-        batch = records[begin : begin + size]
-        result.add([key for key, _ in batch], [value for _, value in batch])
-        begin += size
+    with pytest.MonkeyPatch.context() as patch:
+        if way == WAYS[0]:
+            patch.setattr(stream.recovery.collected, "load", lambda: None)
+        result, begin = Collected(), 0
+        for size in (*sizes, len(records)):
+            batch = records[begin : begin + size]
+            add(result, [key for key, _ in batch], [value for _, value in batch], indexed=way != WAYS[1])
+            begin += size
+        assert isinstance(Namespace().rows, NewestValues if way == WAYS[0] else NewestInTable)
     return result
+
+
+def add(result: Collected, keys: list[bytes | None], values: list[bytes | None], *, indexed: bool) -> None:
+    """Add a fetch, as a list or as parts of its bytes."""
+    if not indexed:
+        result.add(keys, values)
+        return
+    both, count = Spans.of([*keys, *values]), len(keys)
+    result.add(both.take(slice(count)), both.take(slice(count, None)))
 
 
 def one_by_one(records: Sequence[Written]) -> dict[bytes, bytes]:
@@ -80,18 +108,40 @@ def in_order(records: Mapping[bytes, bytes], tag: bytes) -> list[bytes]:
     return [key for key in records if key[:1] == tag]
 
 
+def assert_listed(records: NewestValues | NewestInTable, draw: Callable[[st.SearchStrategy[int]], int]) -> None:
+    """Fail unless a listing has what the mapping has, of all records and of a selection of them."""
+    listing, width = records.listing(), draw(st.integers(1, 20))
+    listed = listing.select(listing.lengths >= width)
+    for each in (listing, listed):
+        keys = [each.key(index) for index in range(len(each))]
+        assert keys == [key for key, value in records.items() if each is listing or len(value) >= width]
+        assert [bytes(head) for head in each.key_heads(1)] == [key[:1] for key in keys]
+        assert each.names(1) == [key[1:].decode() for key in keys]
+        values = [records[key] for key in keys]
+        assert each.lengths.tolist() == list(map(len, values))
+        assert each.tails(width) == [value[width:] for value in values]
+        assert [each.value(index) for index in range(len(values))] == values
+    heads = [value[:width] for value in records.values() if len(value) >= width]
+    assert [bytes(head) for head in listed.heads(width)] == heads
+    assert [bytes(head) for head in listed.heads(width, 1, 3)] == heads[1:3]
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("garbage", [0, 1 << 20], ids=["compacted at once", "never compacted"])
 @given(data=st.data())
-def test_what_is_collected_is_what_a_dictionary_keeps(garbage: int, data: st.DataObject) -> None:
+def test_what_is_collected_is_what_a_dictionary_keeps(way: str, garbage: int, data: st.DataObject) -> None:
     records = data.draw(st.lists(st.tuples(NAMED | st.none(), VALUES), max_size=60))
     sizes = data.draw(st.lists(st.integers(0, 20), max_size=8))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(newest, "_LEAST_GARBAGE", garbage)
-        mine, oracle = collected(records, sizes), one_by_one(records)
+        patch.setattr(newest, "LEAST_GARBAGE", garbage)
+        mine, oracle = collected(records, sizes, way), one_by_one(records)
     assert mine == oracle
     assert len(mine) == len(oracle)
     assert dict(mine.items()) == oracle
     assert in_order(mine, b"r") == in_order(oracle, b"r")
+    for namespace in mine.namespaces(()).values():
+        for newest_values in (namespace.rows, namespace.pages):
+            assert_listed(newest_values, data.draw)
     for key in (*oracle, b"r", b"xnowhere1r", b"missing"):
         assert (key in mine, mine.get(key)) == (key in oracle, oracle.get(key))
 
@@ -115,7 +165,8 @@ def everything(engine: Engine) -> list[changelog.Record]:
 def test_a_changelog_with_two_namespaces_restores_the_same_engines(sizes: list[int], random: Random) -> None:
     records: list[Written] = list(read_changelog())
     records += [record for record in records if random.random() < 0.2]
-    mine, oracle = opened(collected(records, sizes)), opened(one_by_one(records))
+    way = WAYS[len(sizes) % len(WAYS)]
+    mine, oracle = opened(collected(records, sizes, way)), opened(one_by_one(records))
     assert (mine.missing, mine.shadow_missing, mine.begun) == (oracle.missing, oracle.shadow_missing, oracle.begun)
     assert mine.namespaces == oracle.namespaces
     assert everything(mine.pair.live) == everything(oracle.pair.live)
@@ -138,8 +189,11 @@ def test_the_log_of_all_commits_restores_the_engine_of_its_newest_records(
             written += changelog.snapshot(worker.drive.engine)
     sizes = data.draw(st.lists(st.integers(0, 12), max_size=20))
     engines = []
-    for records in (collected(written, sizes), one_by_one(written)):
+    each_way = [collected(written, sizes, way).namespaces(()).get(b"", Namespace()) for way in WAYS]
+    for records in (*each_way, one_by_one(written)):
         engine = Engine(worker.plan)
-        changelog.restore(engine, records if isinstance(records, dict) else records.namespaces(()).get(b"", {}))
+        changelog.restore(engine, records)
         engines.append(engine)
-    assert everything(engines[0]) == everything(engines[1])
+    oracle = everything(engines.pop())
+    for engine in engines:
+        assert everything(engine) == oracle

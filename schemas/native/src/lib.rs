@@ -7,6 +7,8 @@
 mod event;
 mod hash;
 mod instant;
+mod newest;
+mod packed;
 mod records;
 mod scan;
 mod texts;
@@ -15,6 +17,7 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::slice::{from_raw_parts, from_raw_parts_mut};
 
 use event::{EventSchema, Output};
+use newest::{Ages, Newest};
 use texts::{Rows, Spans};
 
 /// Texts as the caller passes them.
@@ -215,4 +218,175 @@ pub unsafe extern "C" fn records_index(
     // As above: all of them can be read in Python.
     let indexed = catch_unwind(AssertUnwindSafe(|| records::index(&batches, output, capacity)));
     indexed.ok().flatten().and_then(|count| i64::try_from(count).ok()).unwrap_or(-1)
+}
+
+/// An empty table of the newest values; `version` is negative where no byte of a value says whether it has an age.
+#[no_mangle]
+pub extern "C" fn newest_new(at: usize, version: i64, lengths: u64, least: i64, least_garbage: usize) -> *mut Newest {
+    let ages = Ages { at, version: u8::try_from(version).ok(), lengths, least };
+    Box::into_raw(Box::new(Newest::new(ages, least_garbage)))
+}
+
+/// Forget a table.
+///
+/// # Safety
+/// `newest` comes from `newest_new` and is used no more.
+#[no_mangle]
+pub unsafe extern "C" fn newest_free(newest: *mut Newest) {
+    drop(Box::from_raw(newest));
+}
+
+/// Add `count` records; returns 0, or -1 after a mistake, after which the table is used no more.
+///
+/// # Safety
+/// As `texts_hash`, of keys and of values; `newest` comes from `newest_new`.
+#[no_mangle]
+#[allow(clippy::too_many_arguments)]
+pub unsafe extern "C" fn newest_put(
+    newest: *mut Newest,
+    keys: *const u8,
+    keys_length: usize,
+    key_starts: *const i64,
+    key_ends: *const i64,
+    values: *const u8,
+    values_length: usize,
+    value_starts: *const i64,
+    value_ends: *const i64,
+    count: usize,
+) -> i64 {
+    let keys = spans_of(keys, keys_length, key_starts, key_ends, count);
+    let values = spans_of(values, values_length, value_starts, value_ends, count);
+    let newest = &mut *newest;
+    status(catch_unwind(AssertUnwindSafe(|| newest.put_all(&keys, &values))).ok().flatten())
+}
+
+/// Add rows and pages to their tables, and write which records are neither; returns how many these are, -1 as above.
+///
+/// # Safety
+/// As `newest_put`, with keys and values in one buffer; `rows` and `pages` are two tables, and `others` has `count`
+/// entries.
+#[no_mangle]
+#[allow(clippy::too_many_arguments)]
+pub unsafe extern "C" fn newest_sort(
+    rows: *mut Newest,
+    pages: *mut Newest,
+    page_key: usize,
+    buffer: *const u8,
+    length: usize,
+    key_starts: *const i64,
+    key_ends: *const i64,
+    value_starts: *const i64,
+    value_ends: *const i64,
+    count: usize,
+    others: *mut i64,
+) -> i64 {
+    let keys = spans_of(buffer, length, key_starts, key_ends, count);
+    let values = spans_of(buffer, length, value_starts, value_ends, count);
+    let (rows, pages, others) = (&mut *rows, &mut *pages, from_raw_parts_mut(others, count));
+    let sorted = catch_unwind(AssertUnwindSafe(|| newest::sort(rows, pages, page_key, &keys, &values, others)));
+    sorted.ok().flatten().and_then(|count| i64::try_from(count).ok()).unwrap_or(-1)
+}
+
+/// How many keys a table has.
+///
+/// # Safety
+/// `newest` comes from `newest_new`.
+#[no_mangle]
+pub unsafe extern "C" fn newest_count(newest: *const Newest) -> usize {
+    (*newest).len()
+}
+
+/// Bytes of memory of a table.
+///
+/// # Safety
+/// `newest` comes from `newest_new`.
+#[no_mangle]
+pub unsafe extern "C" fn newest_bytes(newest: *const Newest) -> usize {
+    (*newest).bytes()
+}
+
+/// The slot of a key, -1 where it has none.
+///
+/// # Safety
+/// `newest` comes from `newest_new`, and `key` has `length` bytes.
+#[no_mangle]
+pub unsafe extern "C" fn newest_slot(newest: *const Newest, key: *const u8, length: usize) -> i64 {
+    let slot = (*newest).slot_of(from_raw_parts(key, length));
+    slot.and_then(|slot| i64::try_from(slot).ok()).unwrap_or(-1)
+}
+
+/// The length of the value of a slot, 0 if there is none.
+///
+/// # Safety
+/// `newest` comes from `newest_new`.
+#[no_mangle]
+pub unsafe extern "C" fn newest_length(newest: *const Newest, slot: i64) -> i64 {
+    (*newest).length_of(slot).unwrap_or(0)
+}
+
+/// Write number, length of the key and length of the value of each slot.
+///
+/// # Safety
+/// `newest` comes from `newest_new`, and `output` has three entries for each of its keys.
+#[no_mangle]
+pub unsafe extern "C" fn newest_list(newest: *const Newest, output: *mut i64) {
+    let newest = &*newest;
+    newest.list(from_raw_parts_mut(output, 3 * newest.len()));
+}
+
+/// Write what follows the first `skip` bytes of the keys of slots, one behind the other; returns 0, or -1 after a mistake.
+///
+/// # Safety
+/// `newest` comes from `newest_new`, `slots` has `count` entries, and `output` has `length` bytes.
+#[no_mangle]
+pub unsafe extern "C" fn newest_keys(
+    newest: *const Newest,
+    slots: *const i64,
+    count: usize,
+    skip: usize,
+    output: *mut u8,
+    length: usize,
+) -> i64 {
+    let (newest, slots) = (&*newest, from_raw_parts(slots, count));
+    let output = from_raw_parts_mut(output, length);
+    status(catch_unwind(AssertUnwindSafe(|| newest.write_keys(slots, skip, output))).ok().flatten())
+}
+
+/// Write the first `width` bytes of the values of slots, which are as long at least; returns as above.
+///
+/// # Safety
+/// As `newest_keys`; `output` has `width` bytes for each slot, at least one.
+#[no_mangle]
+pub unsafe extern "C" fn newest_heads(
+    newest: *const Newest,
+    slots: *const i64,
+    count: usize,
+    width: usize,
+    output: *mut u8,
+) -> i64 {
+    let (newest, slots) = (&*newest, from_raw_parts(slots, count));
+    let output = from_raw_parts_mut(output, count * width);
+    status(catch_unwind(AssertUnwindSafe(|| newest.write_heads(slots, width, output))).ok().flatten())
+}
+
+/// Write what follows the first `width` bytes of the values of slots, one behind the other; returns as above.
+///
+/// # Safety
+/// As `newest_keys`.
+#[no_mangle]
+pub unsafe extern "C" fn newest_tails(
+    newest: *const Newest,
+    slots: *const i64,
+    count: usize,
+    width: usize,
+    output: *mut u8,
+    length: usize,
+) -> i64 {
+    let (newest, slots) = (&*newest, from_raw_parts(slots, count));
+    let output = from_raw_parts_mut(output, length);
+    status(catch_unwind(AssertUnwindSafe(|| newest.write_tails(slots, width, output))).ok().flatten())
+}
+
+fn status(done: Option<()>) -> i64 {
+    if done.is_some() { 0 } else { -1 }
 }

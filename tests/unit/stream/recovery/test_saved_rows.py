@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from stream.columns.row_schema import VERSION, RowSchema, RowSchemaError
-from stream.recovery import saved_rows
+from stream.recovery import collected, saved_rows
 from stream.recovery.collected import Namespace
 from stream.recovery.saved_rows import rows_by_schema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from stream.recovery.newest import Listing
+    from stream.recovery.listing import Listing
 
 FIELDS = [("version", "|u1"), ("layout", "|V8"), ("as_of", "<i8"), ("applied", "<i8"), ("clock/usage", "<i8")]
 SCHEMA = RowSchema.of(FIELDS, {})
@@ -34,6 +34,13 @@ RECORDS = {
     b"rc": row(SCHEMA, 7, 0, 8) + b"text",
     b"rd": row(SCHEMA, 4, 2, 2),
 }
+
+
+@pytest.fixture(params=["native", "python"], autouse=True)
+def _library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows are read alike from a table of the native library, and without it."""
+    if request.param == "python":
+        monkeypatch.setattr(collected, "load", lambda: None)
 
 
 def listing(records: Mapping[bytes, bytes]) -> Listing:
