@@ -22,7 +22,14 @@ PACKAGE = "account_vitals"
 MOVED = ("agents", "schemas", "stream")
 DATA = {"deploy/mappings": "agents/mappings", "deploy/policies": "agents/policies"}
 """Folders that are beside the modules in a wheel only: in a checkout they stay where people edit them."""
-_SKIPPED = ("__pycache__", "native/src", "native/target", "native/Cargo.toml", "native/Cargo.lock")
+_SKIPPED = (
+    "__pycache__",
+    "native/src",
+    "native/target",
+    "native/Cargo.toml",
+    "native/Cargo.lock",
+    "native/rustfmt.toml",
+)
 """What no installed package needs."""
 
 

@@ -16,9 +16,18 @@ const UNKNOWN: usize = MOST_FIELDS;
 
 enum Kind {
     /// A text, one of `words` if there are any.
-    Text { slot: usize, words: Vec<Vec<u8>> },
-    Flag { slot: usize },
-    Number { slot: usize, least: f64, most: f64 },
+    Text {
+        slot: usize,
+        words: Vec<Vec<u8>>,
+    },
+    Flag {
+        slot: usize,
+    },
+    Number {
+        slot: usize,
+        least: f64,
+        most: f64,
+    },
     Time,
 }
 

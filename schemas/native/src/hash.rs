@@ -16,9 +16,8 @@ const SECRET: [u8; 192] = [
     0x40, 0x7e,
 ];
 const PRIME32: [u64; 3] = [0x9E37_79B1, 0x85EB_CA77, 0xC2B2_AE3D];
-const PRIME64: [u64; 5] = [
-    0x9E37_79B1_85EB_CA87, 0xC2B2_AE3D_27D4_EB4F, 0x1656_67B1_9E37_79F9, 0x85EB_CA77_C2B2_AE63, 0x27D4_EB2F_1656_67C5,
-];
+const PRIME64: [u64; 5] =
+    [0x9E37_79B1_85EB_CA87, 0xC2B2_AE3D_27D4_EB4F, 0x1656_67B1_9E37_79F9, 0x85EB_CA77_C2B2_AE63, 0x27D4_EB2F_1656_67C5];
 const PRIME_MX1: u64 = 0x1656_6791_9E37_79F9;
 const PRIME_MX2: u64 = 0x9FB2_1C65_1E98_DF25;
 const STRIPE: usize = 64;
@@ -117,9 +116,7 @@ fn up_to_240(text: &[u8]) -> u64 {
 
 fn long(text: &[u8]) -> u64 {
     let length = text.len();
-    let mut sums = [
-        PRIME32[2], PRIME64[0], PRIME64[1], PRIME64[2], PRIME64[3], PRIME32[1], PRIME64[4], PRIME32[0],
-    ];
+    let mut sums = [PRIME32[2], PRIME64[0], PRIME64[1], PRIME64[2], PRIME64[3], PRIME32[1], PRIME64[4], PRIME32[0]];
     let stripes = (length - 1) / STRIPE;
     for stripe in 0..stripes {
         let in_block = stripe % (BLOCK / STRIPE);

@@ -388,5 +388,9 @@ pub unsafe extern "C" fn newest_tails(
 }
 
 fn status(done: Option<()>) -> i64 {
-    if done.is_some() { 0 } else { -1 }
+    if done.is_some() {
+        0
+    } else {
+        -1
+    }
 }

@@ -36,7 +36,11 @@ impl Ages {
         let age = i64::from_le_bytes(number.try_into().ok()?);
         let versioned = self.version.map_or(true, |version| value[0] == version);
         let whole = versioned && self.lengths >> (value.len() % LENGTHS) & 1 == 1 && age >= self.least;
-        if whole { Some(age) } else { None }
+        if whole {
+            Some(age)
+        } else {
+            None
+        }
     }
 }
 
@@ -210,7 +214,8 @@ impl Newest {
     /// Leave out superseded values, room that is not used, and the slots of keys that are removed.
     fn compact(&mut self) {
         self.slots.retain(|slot| slot.alive);
-        let mut block = Vec::with_capacity(self.slots.iter().map(|slot| (slot.key + slot.packed) as usize).sum());
+        let mut block =
+            Vec::with_capacity(self.slots.iter().map(|slot| slot.key as usize + slot.packed as usize).sum());
         for slot in &mut self.slots {
             let start = block.len();
             block.extend_from_slice(&self.block[slot.start..slot.value_start() + slot.packed as usize]);
@@ -268,7 +273,11 @@ impl Newest {
             name.copy_from_slice(key);
             rest = after;
         }
-        if rest.is_empty() { Some(()) } else { None }
+        if rest.is_empty() {
+            Some(())
+        } else {
+            None
+        }
     }
 
     /// Write the first `width` bytes of the values of slots, which are as long at least.
@@ -289,7 +298,11 @@ impl Newest {
             unpack(self.value(slot), width, tail)?;
             rest = after;
         }
-        if rest.is_empty() { Some(()) } else { None }
+        if rest.is_empty() {
+            Some(())
+        } else {
+            None
+        }
     }
 
     fn slot(&self, number: i64) -> Option<&Slot> {
@@ -303,7 +316,11 @@ impl Newest {
 
 /// The first bytes of an output, and the rest; `None` if there are fewer.
 fn split(output: &mut [u8], middle: usize) -> Option<(&mut [u8], &mut [u8])> {
-    if middle <= output.len() { Some(output.split_at_mut(middle)) } else { None }
+    if middle <= output.len() {
+        Some(output.split_at_mut(middle))
+    } else {
+        None
+    }
 }
 
 /// Add rows and pages to their tables, and write which records are neither; returns how many these are.
@@ -333,7 +350,11 @@ pub fn sort(
 }
 
 fn value_of<'a>(values: &Spans<'a>, index: usize) -> Option<Option<&'a [u8]>> {
-    if values.start(index) < 0 { Some(None) } else { values.get(index).map(Some) }
+    if values.start(index) < 0 {
+        Some(None)
+    } else {
+        values.get(index).map(Some)
+    }
 }
 
 fn slot_number(entry: u64) -> usize {

@@ -121,7 +121,8 @@ mod tests {
         let ring = [0, 0, 0, 0, 0, 0, 0xf0, 0xff].repeat(20);
         let long = [vec![0; 9 * LONGEST + 3], (0..=255).cycle().take(3 * LONGEST).collect(), vec![7; 70]].concat();
         let mixed = [&b"abc"[..], &[0; 30], b"defgh", &ring, &[0; 23], b"x", &[0; 25]].concat();
-        for value in [&b""[..], b"a", &[0; 24], &[0; 23], &[1; 100], &ring, &mixed, &mixed[2..], &mixed[5..170], &long] {
+        for value in [&b""[..], b"a", &[0; 24], &[0; 23], &[1; 100], &ring, &mixed, &mixed[2..], &mixed[5..170], &long]
+        {
             let mut packed = Vec::new();
             pack(value, &mut packed);
             for skip in [0, 1, 3, 8, 11, 40, 100, value.len()] {

@@ -90,7 +90,14 @@ impl<'a> Batch<'a> {
             return None;
         }
         cursor.position = end;
-        Some(Record { offset, time: self.append_time.unwrap_or(time), stamped: self.append_time.is_some(), key, value, headers })
+        Some(Record {
+            offset,
+            time: self.append_time.unwrap_or(time),
+            stamped: self.append_time.is_some(),
+            key,
+            value,
+            headers,
+        })
     }
 }
 
@@ -157,7 +164,11 @@ impl Cursor<'_> {
 
     fn bytes_or_none(&mut self) -> Option<(i64, i64)> {
         let length = self.varint()?;
-        if length < 0 { Some(NONE) } else { self.take(length) }
+        if length < 0 {
+            Some(NONE)
+        } else {
+            self.take(length)
+        }
     }
 
     /// The span of all headers with their number before them.
