@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 
 from tests.bench.board import measure_board
-from tests.bench.engines import LATENCY, RESTORE, THROUGHPUT
+from tests.bench.engines import LATENCY, MANY_ACCOUNTS_TEMPLATE_POLICY, RESTORE, THROUGHPUT
 from tests.bench.everything_new import measure_everything_new
 from tests.bench.files import measure_files
 from tests.bench.latency import RATES, measure_latency
@@ -26,7 +26,7 @@ from tests.bench.mapping import measure_mapping
 from tests.bench.page import measure_page
 from tests.bench.progress import EngineError
 from tests.bench.report import Results, as_json, show
-from tests.bench.restore import measure_restore
+from tests.bench.restore import measure_after_kill, measure_restore
 from tests.bench.throughput import measure_throughput
 from tests.bench.workloads import KINDS, Kind
 from tests.broker.jars import FetchError, MissingToolError, tool
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _ALONE = ("board", "page", "files", "mapping", "everything_new")
-_NAMES = (*(engine.name for engine in THROUGHPUT), "latency", "restore", *_ALONE)
+_NAMES = (*(engine.name for engine in THROUGHPUT), "latency", "restore", "after_kill", *_ALONE)
 _HEAP_MB = 4096
 _COLUMNS = 120  # of tables that go to no terminal
 # Records carry event times, months ago: they must not be deleted for their age. Changelogs must not be compacted before
@@ -115,6 +115,10 @@ def _measure(
         for engine in RESTORE:
             with _broker() as kafka, _failing(failures):
                 results.restore[engine.name] = measure_restore(kafka, engine, folder=folder, tell=tell)
+    if "after_kill" in selected:
+        for engine in MANY_ACCOUNTS_TEMPLATE_POLICY:
+            with _broker() as kafka, _failing(failures):
+                results.after_kill = measure_after_kill(kafka, engine, folder=folder, tell=tell)
     with _failing(failures):
         _measure_without_broker(results, selected, folder, tell)
     return results, failures

@@ -15,6 +15,8 @@ from rich.table import Table
 from tests.bench.restore import MANY
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.console import Console
 
     from tests.bench.board import BoardFigures
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from tests.bench.latency import Latency, Percentiles
     from tests.bench.mapping import MappingRun
     from tests.bench.page import PageFigures
-    from tests.bench.restore import Restored
+    from tests.bench.restore import AfterKill, Restored
     from tests.bench.throughput import Measured
 
 OURS = "ours"
@@ -56,6 +58,7 @@ class Results:
     latency: dict[tuple[str, int], Latency] = field(default_factory=dict)
     """By engine and rate, events a second."""
     restore: dict[str, Restored] = field(default_factory=dict)
+    after_kill: AfterKill | None = None
     board: BoardFigures | None = None
     page: PageFigures | None = None
     files: list[FilesRun] = field(default_factory=list)
@@ -90,6 +93,9 @@ def as_json(results: Results) -> dict[str, Any]:
         restored = results.restore[OURS]
         figures["bytes_per_account"] = round(restored.bytes_per_account)
         figures["restore_accounts_per_s"] = round(restored.accounts_per_s)
+    if results.after_kill is not None:
+        measured = asdict(results.after_kill)
+        figures["after_kill"] = {name: round(value, 1) for name, value in measured.items() if name != "label"}
     if OURS in results.throughput:
         figures["changelog_bytes_per_event"] = round(results.throughput[OURS].changelog_bytes_per_event, 1)
     return figures | _without_broker(results)
@@ -124,20 +130,19 @@ def show(console: Console, results: Results) -> None:
                 f"Up to {others:.0%} of the machine went to other programs: measure again when it is idle.",
                 style="yellow",
             )
-    if results.latency:
-        console.print(_latency_table(results.latency))
-    if results.restore:
-        console.print(_restore_table(results.restore))
-    if results.board is not None:
-        console.print(_board_table(results.board))
-    if results.page is not None:
-        console.print(_page_table(results.page))
-    if results.files:
-        console.print(_files_table(results.files))
-    if results.mapping is not None:
-        console.print(_mapping_table(results.mapping))
-    if results.policies:
-        console.print(_policies_table(results.policies))
+    tables: tuple[tuple[Any, Callable[[Any], Table]], ...] = (
+        (results.latency, _latency_table),
+        (results.restore, _restore_table),
+        (results.after_kill, _after_kill_table),
+        (results.board, _board_table),
+        (results.page, _page_table),
+        (results.files, _files_table),
+        (results.mapping, _mapping_table),
+        (results.policies, _policies_table),
+    )
+    for measured, table in tables:
+        if measured:
+            console.print(table(measured))
 
 
 def _board_table(board: BoardFigures) -> Table:
@@ -217,6 +222,17 @@ def _latency_table(measured: dict[tuple[str, int], Latency]) -> Table:
         scores = [f"{value:,.0f}" for value in row.scores]
         alerts = ["-"] * len(scores) if row.alerts is None else [f"{value:,.0f}" for value in row.alerts]
         table.add_row(row.label, f"{row.rate:,.0f}", *scores, *alerts, f"{row.samples:,}")
+    return table
+
+
+def _after_kill_table(run: AfterKill) -> Table:
+    heads = ("CPU µs an event", "published s", "peak MB", "MB", "kill to ready s", "peak MB", "MB")
+    table = _table("1,000,000 accounts, template policy, and a restart after kill -9", *heads)
+    memory = (f"{run.peak_mb:,.0f}", f"{run.steady_mb:,.0f}")
+    again = (f"{run.restart_peak_mb:,.0f}", f"{run.restart_steady_mb:,.0f}")
+    table.add_row(
+        run.label, f"{run.cpu_us_per_event:.1f}", f"{run.published_s:.0f}", *memory, f"{run.ready_s:.1f}", *again
+    )
     return table
 
 
