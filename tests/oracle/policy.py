@@ -4,8 +4,6 @@ Owns a second reading of docs/reference/policy for what a policy says; validity 
 on nonsense). Must not know events, order or the product's own code. Called by `tests.oracle.engine` and the modules
 beside it.
 """
-# long because: all that the oracle reads of a policy
-
 # long because: all tables of a policy are read in one place, as plain data
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas import codecs
 from schemas.codecs import REASONS, decode, times_ms
 from schemas.sources import BUILT_IN
 from stream.mapping.recognition import recognise
@@ -20,13 +21,23 @@ from tests.strategies.policies import LATEST_MS, NOW_MS, SOURCES, encoded, event
 from tests.strategies.policies import times_ms as moments
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 GOOD = b'{"id": "1", "account_id": "a", "time": 1700000000000, "kind": "webinar"}'
 PIECES = st.sampled_from(
     (GOOD, b"{", b"}", b"}\n{", b"\n", b'"', b'{"id": ', GOOD[:20], GOOD[20:], b"[", b"]", b" ", b"\xff")
 )
 WILD = st.one_of(st.none(), st.just(GOOD), st.binary(max_size=40), st.lists(PIECES, max_size=5).map(b"".join))
+
+
+@pytest.fixture(scope="module", autouse=True, params=["few bytes", "many bytes"])
+def _lines_are_checked(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Lines of few bytes and of many are checked in two ways: each test goes through both."""
+    before = codecs._FEW_BYTES
+    if request.param == "many bytes":
+        codecs._FEW_BYTES = -1
+    yield
+    codecs._FEW_BYTES = before
 
 
 @settings(max_examples=examples(300))

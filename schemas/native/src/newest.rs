@@ -273,11 +273,7 @@ impl Newest {
             name.copy_from_slice(key);
             rest = after;
         }
-        if rest.is_empty() {
-            Some(())
-        } else {
-            None
-        }
+        rest.is_empty().then_some(())
     }
 
     /// Write the first `width` bytes of the values of slots, which are as long at least.
@@ -298,11 +294,7 @@ impl Newest {
             unpack(self.value(slot), width, tail)?;
             rest = after;
         }
-        if rest.is_empty() {
-            Some(())
-        } else {
-            None
-        }
+        rest.is_empty().then_some(())
     }
 
     fn slot(&self, number: i64) -> Option<&Slot> {

@@ -1,4 +1,3 @@
-# long because: one table, a row for each hook
 """Every hook of Faust, mode and aiokafka that a worker overrides, calls or sets, private ones first of all.
 
 Each row says what would break without an error if the hook were gone or nobody called it any more. A new version of
